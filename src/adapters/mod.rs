@@ -1,0 +1,18 @@
+//! The only code that touches the machine. Each adapter implements a port or is
+//! what another adapter stands on; none decides anything that a test could not see.
+
+pub mod process;
+
+pub mod durable;
+
+pub mod lock;
+
+pub mod clock;
+
+pub mod state_dir;
+
+pub mod journal;
+
+pub mod git;
+
+pub mod mirrors;

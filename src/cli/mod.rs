@@ -1,0 +1,166 @@
+//! The command line: one file per verb, each with its arguments and its way to show things.
+//!
+//! stdout is data, stderr is talk. A verb builds adapters, calls [`crate::ops`], and shows the
+//! result as text or, with `--json`, as one object with a `schema` field.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+pub mod failure;
+
+pub mod show;
+
+pub mod open;
+
+mod audit;
+mod completions;
+mod config;
+mod demo;
+mod doctor;
+mod graph;
+mod hold;
+mod init;
+mod man;
+mod outdated;
+mod pin;
+mod plan;
+mod run;
+mod snapshot;
+mod status;
+
+pub use failure::{Exit, Failure};
+
+/// An autonomous control plane for a git superproject whose modules are submodules wired by a Nix flake.
+#[derive(Debug, Parser)]
+#[command(name = "lambda-os", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What applies to every verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every verb.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The superproject [default: the configured path, else the git repository around the current directory]
+    #[arg(short = 'C', long, global = true, value_name = "DIR")]
+    pub workspace: Option<PathBuf>,
+    /// The state directory [default: the configured one, else $STATE_DIRECTORY, else inside the git directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The configuration file [default: $LAMBDA_OS_CONFIG, else the system's, else inside the git directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Ask no remote: use what was fetched before
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// Say less on stderr
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more on stderr (twice: still more)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    pub color: When,
+}
+
+/// When to do something that depends on the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal, and unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a sample workspace and run a cycle on it
+    Demo(demo::Args),
+    /// Set up the state of a workspace
+    Init(init::Args),
+    /// Check that this machine and this workspace are fit
+    Doctor(doctor::Args),
+    /// Say in one line how things are, then what needs attention
+    Status(status::Args),
+    /// Show the state of the superproject and of every module
+    Snapshot(snapshot::Args),
+    /// Show the modules' dependencies, components and levels
+    Graph(graph::Args),
+    /// Compare every module's pin with its upstream
+    Outdated(outdated::Args),
+    /// Show what would be proposed, in which order, and why not the rest
+    Plan(plan::Args),
+    /// Run cycles: once, or until stopped
+    Run(run::Args),
+    /// Show and check the places that record each module's revision
+    Pin(pin::Args),
+    /// Freeze a module: it is not upgraded until unheld
+    Hold(hold::HoldArgs),
+    /// Lift a hold, or accept an upstream whose history was rewritten
+    Unhold(hold::UnholdArgs),
+    /// Read and verify the journal
+    Audit(audit::Args),
+    /// Show, check and describe the configuration
+    Config(config::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Print the manual page
+    Man(man::Args),
+}
+
+/// Parse the arguments, run the verb, say what failed.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // clap: 0 for --help and --version, 2 for wrong usage.
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let json = cli.global.json;
+    match dispatch(&cli) {
+        Ok(exit) => ExitCode::from(u8::from(exit)),
+        Err(failure) => {
+            failure.report(json);
+            ExitCode::from(u8::from(failure.exit))
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Demo(args) => demo::run(global, args),
+        Command::Init(args) => init::run(global, args),
+        Command::Doctor(args) => doctor::run(global, args),
+        Command::Status(args) => status::run(global, args),
+        Command::Snapshot(args) => snapshot::run(global, args),
+        Command::Graph(args) => graph::run(global, args),
+        Command::Outdated(args) => outdated::run(global, args),
+        Command::Plan(args) => plan::run(global, args),
+        Command::Run(args) => run::run(global, args),
+        Command::Pin(args) => pin::run(global, args),
+        Command::Hold(args) => hold::hold(global, args),
+        Command::Unhold(args) => hold::unhold(global, args),
+        Command::Audit(args) => audit::run(global, args),
+        Command::Config(args) => config::run(global, args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
+    }
+}

@@ -1,0 +1,110 @@
+//! Showing results: text that fits a terminal, JSON that fits a script.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::{Exit, Failure, Global, When};
+
+/// Paints words, or leaves them plain. Meaning never depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Paint {
+    on: bool,
+}
+
+impl Paint {
+    /// As the options, the terminal and `NO_COLOR` say, for standard output.
+    #[must_use]
+    pub fn stdout(global: &Global) -> Self {
+        let on = match global.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => {
+                io::stdout().is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                    && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
+        };
+        Self { on }
+    }
+
+    /// Never any colour: for files and tests.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { on: false }
+    }
+
+    fn wrap(self, code: &str, words: &str) -> String {
+        if self.on { format!("\u{1b}[{code}m{words}\u{1b}[0m") } else { words.to_owned() }
+    }
+
+    /// Good news.
+    #[must_use]
+    pub fn good(self, words: &str) -> String {
+        self.wrap("32", words)
+    }
+
+    /// Something to look at.
+    #[must_use]
+    pub fn warn(self, words: &str) -> String {
+        self.wrap("33", words)
+    }
+
+    /// Something wrong.
+    #[must_use]
+    pub fn bad(self, words: &str) -> String {
+        self.wrap("31", words)
+    }
+
+    /// A heading.
+    #[must_use]
+    pub fn bold(self, words: &str) -> String {
+        self.wrap("1", words)
+    }
+
+    /// Less important.
+    #[must_use]
+    pub fn faint(self, words: &str) -> String {
+        self.wrap("2", words)
+    }
+}
+
+/// Rows of cells in aligned columns, two spaces apart, no trailing white space. Cells must be
+/// inert already and are measured in characters; paint them only in the last column.
+#[must_use]
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    let mut shown = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', width - cell.chars().count() + 2));
+        }
+        shown.push_str(line.trim_end());
+        shown.push('\n');
+    }
+    shown
+}
+
+/// Write data to standard output. A closed pipe ends the program quietly, as `head` expects.
+pub fn data(text: &str) -> Result<Exit, Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => Ok(Exit::Ok),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+        Err(error) => Err(Failure::new(Exit::Failed, format!("cannot write to standard output: {error}"))),
+    }
+}
+
+/// Write one JSON object (which holds its own `schema` field) and a newline.
+pub fn json(value: &impl Serialize) -> Result<Exit, Failure> {
+    let mut text = serde_json::to_string(value)
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot write JSON: {error}")))?;
+    text.push('\n');
+    data(&text)
+}

@@ -1,0 +1,5 @@
+//! The journal as data: entries, and the chain that links them.
+
+pub mod entry;
+
+pub mod chain;

@@ -1,0 +1,65 @@
+//! lambda-os: an autonomous control plane for a git superproject whose modules
+//! are submodules wired by a Nix flake.
+//!
+//! # The way through the house
+//!
+//! A cycle is a line of values, each a function of the ones before it:
+//!
+//! ```text
+//! Snapshot → Drift → Upgrades → Graph → Plan → CycleReport
+//!    eyes              upstream    order    what would be proposed, and why not
+//! ```
+//!
+//! Read the modules in this order:
+//!
+//! 1. [`domain`]: pure types and functions. No I/O, no clock, no randomness,
+//!    ordered maps only. Everything that can be decided is decided here.
+//! 2. [`ports`]: the traits through which the core asks the world.
+//! 3. [`ops`]: one file per stage and per verb; [`ops::cycle`] reads like the line above.
+//! 4. [`adapters`]: the only code that touches the machine: git, processes, files, clock.
+//! 5. [`config`]: from text that may be wrong to settings that are right.
+//! 6. [`sample`]: a real workspace made by code, for the demo, the tests and the benches.
+//! 7. [`cli`] and [`daemon`]: the only places that build adapters and hand them to `ops`.
+//!
+//! Dependencies point one way: `cli, daemon → ops → {ports, domain}`,
+//! `adapters → {ports, domain}`, `domain → nothing`. `tests/layering.rs` holds it.
+//!
+//! # What is on disk
+//!
+//! Everything is in one state directory (see [`adapters::state_dir`]), never in the
+//! operator's work tree:
+//!
+//! | file | what | truth or cache |
+//! |---|---|---|
+//! | `audit.jsonl` | the journal, one entry a line, chained by content id | the only truth |
+//! | `head` | sequence and id of the newest entry, to notice a cut tail | check value |
+//! | `objects/` | large values by content id | truth, named by the journal |
+//! | `mirrors/` | bare mirrors of the upstreams | cache |
+//! | `cache/` | what can be computed again | cache |
+//! | `daemon.lock` | held by the one daemon or cycle | lock |
+//! | `journal.lock` | held while an entry is appended | lock |
+//!
+//! # Invariants
+//!
+//! - Reading starts no process and runs nothing that a repository configures.
+//! - Nothing outside the state directory is written by a verb that looks.
+//! - An effect is journalled before it happens and after it happened.
+//! - Unknown is never healthy, never up to date, never approved.
+//! - Order is the journal's sequence; wall time is information.
+//! - Text from outside is shown inert (see [`domain::text`]).
+
+pub mod domain;
+
+pub mod ports;
+
+pub mod ops;
+
+pub mod adapters;
+
+pub mod config;
+
+pub mod sample;
+
+pub mod daemon;
+
+pub mod cli;

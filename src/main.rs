@@ -1,0 +1,7 @@
+//! The `lambda-os` program: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lambda_os::cli::run()
+}

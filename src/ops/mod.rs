@@ -1,0 +1,15 @@
+//! The application layer: one file per stage and per verb, over [`crate::ports`] only.
+
+pub mod cycle;
+
+pub mod detect;
+
+pub mod order;
+
+pub mod pins;
+
+pub mod plan;
+
+pub mod recover;
+
+pub mod status;

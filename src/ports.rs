@@ -1,0 +1,272 @@
+//! What the core asks of the world, as traits. Adapters answer; tests answer in their place.
+//!
+//! Verification, governance and notification have their ports here already and no adapter
+//! yet: the cycle says so in its report instead of pretending.
+
+use std::time::Duration;
+
+use crate::domain::audit::entry::Entry;
+use crate::domain::event::Event;
+use crate::domain::health::Verdict;
+use crate::domain::id::{Cid, ModuleName, ObjectId, RepoPath};
+use crate::domain::module::{Discovery, Module};
+use crate::domain::snapshot::Snapshot;
+use crate::domain::upgrade::Upgrade;
+
+/// A failure of a port: what was attempted on what, with its cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{attempted}")]
+pub struct PortError {
+    /// What was attempted on what, as "cannot …".
+    pub attempted: String,
+    /// What kind of failure it is; decides the exit code.
+    pub kind: FailureKind,
+    /// The next command or step for the operator.
+    pub hint: Option<String>,
+    /// The cause.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The kinds of failure that callers and scripts tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// It failed (exit 1).
+    Failed,
+    /// The input or the arguments are wrong (exit 2).
+    Usage,
+    /// Something that must be intact is not (exit 7).
+    Integrity,
+    /// Somebody else holds a lock (exit 9).
+    Busy,
+    /// It may work later (exit 75).
+    Temporary,
+    /// A person interrupted it (exit 130).
+    Interrupted,
+}
+
+impl PortError {
+    /// A plain failure.
+    #[must_use]
+    pub fn failed(attempted: impl Into<String>) -> Self {
+        Self { attempted: attempted.into(), kind: FailureKind::Failed, hint: None, source: None }
+    }
+
+    /// The same with another kind.
+    #[must_use]
+    pub fn kind(mut self, kind: FailureKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The same with the next step for the operator.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+/// What a port gives back.
+pub type PortResult<T> = Result<T, PortError>;
+
+/// What a snapshot shall contain.
+#[derive(Debug, Clone)]
+pub struct SnapshotOptions {
+    /// Hash untracked files up to this many bytes in all; `None` hashes nothing.
+    pub hash_untracked_bytes: Option<u64>,
+    /// List at most this many untracked files a repository.
+    pub max_untracked: usize,
+    /// Threads to use; 0 means as many as the machine has.
+    pub threads: usize,
+}
+
+impl Default for SnapshotOptions {
+    fn default() -> Self {
+        Self { hash_untracked_bytes: Some(64 << 20), max_untracked: 100_000, threads: 0 }
+    }
+}
+
+/// The operator's superproject and the checkouts in it. Only ever read, and nothing it
+/// configures is run.
+pub trait Repository: Sync {
+    /// Which modules there are, from `.gitmodules`, the git configuration and flake inputs.
+    ///
+    /// # Errors
+    /// When the superproject itself cannot be read; a bad module is a value in the result.
+    fn discover(&self) -> PortResult<Discovery>;
+
+    /// The state of everything, now.
+    ///
+    /// # Errors
+    /// When the superproject itself cannot be read; a module's trouble is a value.
+    fn snapshot(&self, discovery: &Discovery, options: &SnapshotOptions) -> PortResult<Snapshot>;
+
+    /// The content of a file in the superproject's HEAD commit; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the object database cannot be read.
+    fn committed_file(&self, path: &RepoPath) -> PortResult<Option<Vec<u8>>>;
+
+    /// The content of a file of a checked-out module at a commit, from its object database.
+    ///
+    /// # Errors
+    /// When the repository cannot be read; an absent file or commit is `None`.
+    fn module_file(&self, module: &Module, commit: ObjectId, path: &RepoPath) -> PortResult<Option<Vec<u8>>>;
+}
+
+/// What detection needs to know besides the modules.
+#[derive(Debug, Clone)]
+pub struct DetectOptions {
+    /// Ask no remote: use what the mirrors have.
+    pub offline: bool,
+    /// Deadline for one `ls-remote`.
+    pub probe_timeout: Duration,
+    /// Deadline for one fetch.
+    pub fetch_timeout: Duration,
+    /// Remotes asked at once.
+    pub parallel: usize,
+    /// Remotes of one host asked at once.
+    pub parallel_per_host: usize,
+    /// Largest mirror, bytes on disk.
+    pub max_mirror_bytes: u64,
+    /// Most refs that a remote may advertise.
+    pub max_refs: usize,
+    /// Paths and `file:` locations are allowed.
+    pub allow_local_urls: bool,
+}
+
+/// One upstream as the mirrors know it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// The module.
+    pub module: ModuleName,
+    /// What asking gave.
+    pub answer: UpstreamAnswer,
+}
+
+/// What asking an upstream gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamAnswer {
+    /// The branch's tip, mirrored.
+    Tip {
+        /// The branch.
+        branch: String,
+        /// Its newest commit, present in the mirror.
+        tip: ObjectId,
+        /// True when the remote was asked now, false when it is the mirror's memory.
+        fresh: bool,
+    },
+    /// The location may not be asked: why.
+    NotAllowed(String),
+    /// It did not answer, or refused: why.
+    Unreachable(String),
+    /// It answered, and still nothing can be said: why (no such branch, quarantined mirror, …).
+    Unknown(String),
+}
+
+/// How two commits of one module stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// Commits each side has that the other has not: (from..to, to..from).
+    Counted {
+        /// `git rev-list --count from..to`.
+        behind: u32,
+        /// `git rev-list --count to..from`.
+        ahead: u32,
+    },
+    /// One of them, or history between, is not at hand.
+    Missing(ObjectId),
+}
+
+/// The upstreams, through bare mirrors in the state directory.
+pub trait Sources: Sync {
+    /// Ask every module's upstream, in parallel, fetch what moved; in the order of `modules`.
+    /// `known` gives the tip last seen, by module. Never fails as a whole.
+    fn refresh(&self, modules: &[&Module], options: &DetectOptions) -> Vec<Upstream>;
+
+    /// How `from` stands to `to`, over the mirror and the module's checkout together.
+    ///
+    /// # Errors
+    /// When an object database cannot be read; a missing commit is a value.
+    fn relation(&self, module: &Module, from: ObjectId, to: ObjectId) -> PortResult<Relation>;
+
+    /// The content of a file of a module at a commit, from its mirror.
+    ///
+    /// # Errors
+    /// When the mirror cannot be read; an absent file or commit is `None`.
+    fn file(&self, module: &Module, commit: ObjectId, path: &RepoPath) -> PortResult<Option<Vec<u8>>>;
+}
+
+/// The journal's writing side: one writer at a time.
+pub trait Journal {
+    /// Append one entry, durably: when this returns, the entry survives power loss.
+    ///
+    /// # Errors
+    /// Integrity, busy, or an input/output failure, after which the process must stop writing.
+    fn append(&mut self, subject: &str, event: &Event) -> PortResult<Entry>;
+
+    /// Store a large value by content, durably, before an entry names it.
+    ///
+    /// # Errors
+    /// Input/output failures.
+    fn store(&mut self, bytes: &[u8]) -> PortResult<Cid>;
+
+    /// A stored value, checked against its identity; `None` when absent.
+    ///
+    /// # Errors
+    /// Integrity when the bytes are not what the identity says.
+    fn load(&self, cid: &Cid) -> PortResult<Option<Vec<u8>>>;
+}
+
+/// Time. Order never depends on the wall clock.
+pub trait Clock: Sync {
+    /// Wall time, Unix milliseconds.
+    fn wall_ms(&self) -> i64;
+    /// Time since boot that also counts suspend, milliseconds (`CLOCK_BOOTTIME`).
+    fn mono_ms(&self) -> u64;
+    /// The same in microseconds, for timings.
+    fn mono_us(&self) -> u64;
+    /// An identity of this boot.
+    fn boot(&self) -> String;
+}
+
+/// Says what a module's outputs are derived from (`eval`). No adapter yet.
+pub trait NixEvaluator: Sync {
+    /// The derivation paths of a module's outputs, by output name.
+    ///
+    /// # Errors
+    /// When evaluation fails.
+    fn derivations(&self, module: &Module) -> PortResult<std::collections::BTreeMap<String, String>>;
+}
+
+/// Builds a module (`build`). No adapter yet.
+pub trait Builder: Sync {
+    /// Build the module and say how it went.
+    fn build(&self, module: &Module) -> Verdict;
+}
+
+/// Loads a built module in its host (`host`). No adapter yet.
+pub trait ModuleHost: Sync {
+    /// Load the module and say how it went.
+    fn load(&self, module: &Module) -> Verdict;
+}
+
+/// Decides over proposals. No adapter yet. A governor that cannot answer leaves things pending.
+pub trait Governor: Sync {}
+
+/// Tells people. No adapter yet.
+pub trait Notifier: Sync {
+    /// Tell about a change of a module's status.
+    ///
+    /// # Errors
+    /// When the message could not be handed over.
+    fn tell(&self, upgrade: &Upgrade) -> PortResult<()>;
+}
