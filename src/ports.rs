@@ -21,6 +21,9 @@ pub struct PortError {
     pub attempted: String,
     /// What kind of failure it is; decides the exit code.
     pub kind: FailureKind,
+    /// True when nothing more may be written by this process (a failed fsync: what the kernel
+    /// still holds is not known to be on disk, and asking again would lie).
+    pub fatal: bool,
     /// The next command or step for the operator.
     pub hint: Option<String>,
     /// The cause.
@@ -49,13 +52,26 @@ impl PortError {
     /// A plain failure.
     #[must_use]
     pub fn failed(attempted: impl Into<String>) -> Self {
-        Self { attempted: attempted.into(), kind: FailureKind::Failed, hint: None, source: None }
+        Self {
+            attempted: attempted.into(),
+            kind: FailureKind::Failed,
+            fatal: false,
+            hint: None,
+            source: None,
+        }
     }
 
     /// The same with another kind.
     #[must_use]
     pub fn kind(mut self, kind: FailureKind) -> Self {
         self.kind = kind;
+        self
+    }
+
+    /// The same, after which this process must not write any more.
+    #[must_use]
+    pub fn fatal(mut self) -> Self {
+        self.fatal = true;
         self
     }
 
