@@ -211,6 +211,35 @@ pub enum Operation {
     Mailbox,
 }
 
+impl ChangeKind {
+    /// git's letter; `?` where git would have to run a filter to tell `M` from `.`.
+    #[must_use]
+    pub fn letter(self) -> char {
+        match self {
+            Self::Unmodified => '.',
+            Self::Modified => 'M',
+            Self::TypeChanged => 'T',
+            Self::Added => 'A',
+            Self::Deleted => 'D',
+            Self::Unmerged => 'U',
+            Self::ModifiedOrFiltered => '?',
+        }
+    }
+}
+
+impl std::fmt::Display for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Merge => "merge",
+            Self::Rebase => "rebase",
+            Self::CherryPick => "cherry-pick",
+            Self::Revert => "revert",
+            Self::Bisect => "bisect",
+            Self::Mailbox => "am",
+        })
+    }
+}
+
 impl TreeState {
     /// True when nothing differs and nothing is untracked.
     #[must_use]
