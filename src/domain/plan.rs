@@ -1,10 +1,29 @@
 //! What would be proposed, in which order, and for everything else why not.
 //!
-//! Pure: from (snapshot, graph, upgrades, limits) to a [`Plan`] that says everything.
+//! Pure: from (snapshot, graph, upgrades, pins, limits) to a [`Plan`] that says everything.
 
 use serde::{Deserialize, Serialize};
 
+use super::graph::Graph;
 use super::id::{ModuleName, ObjectId, RepoPath};
+use super::pin::PinCheck;
+use super::snapshot::Snapshot;
+use super::upgrade::Upgrade;
+
+/// How much is proposed at once. What is over a limit waits, and says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlanLimits {
+    /// Most steps.
+    pub max_steps: usize,
+    /// Most pins in all steps together.
+    pub max_pins: usize,
+}
+
+impl Default for PlanLimits {
+    fn default() -> Self {
+        Self { max_steps: 100, max_pins: 1_000 }
+    }
+}
 
 /// The whole answer, deterministic for equal input.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,4 +69,16 @@ pub struct Waiting {
     pub settled: bool,
     /// One sentence without a final stop.
     pub reason: String,
+}
+
+/// The plan: each module is in exactly one step or waits for exactly one reason.
+#[must_use]
+pub fn plan(
+    _snapshot: &Snapshot,
+    _graph: &Graph,
+    _upgrades: &[Upgrade],
+    _pins: &[PinCheck],
+    _limits: &PlanLimits,
+) -> Plan {
+    Plan::default()
 }

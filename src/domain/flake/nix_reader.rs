@@ -1,1 +1,5 @@
-//! (being built)
+//! `flake.nix`, read statically.
+
+/// What a `flake.nix` declares.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FlakeNix {}

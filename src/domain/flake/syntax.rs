@@ -1,0 +1,1 @@
+//! Nix text to a syntax tree, bounded.
