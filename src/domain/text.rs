@@ -164,3 +164,49 @@ pub fn git_unquoted(shown: &str) -> Option<Vec<u8>> {
     }
     Some(bytes)
 }
+
+/// The candidate that is most like `word`, if one is like enough to be a slip of the fingers:
+/// at most a third of its characters inserted, left out, replaced or swapped with a neighbour.
+/// Case does not count; of equally near ones the first.
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word: Vec<char> = word.to_lowercase().chars().take(MAX_NEAREST + 1).collect();
+    if word.len() > MAX_NEAREST {
+        return None;
+    }
+    let mut best = None;
+    for candidate in candidates {
+        let other: Vec<char> = candidate.to_lowercase().chars().take(MAX_NEAREST + 1).collect();
+        let bound = (word.len().max(other.len()) / 3).max(1);
+        if other.len() > MAX_NEAREST || word.len().abs_diff(other.len()) > bound {
+            continue;
+        }
+        let distance = edits(&word, &other);
+        if distance <= bound && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, candidate));
+        }
+    }
+    best.map(|(_, candidate)| candidate)
+}
+
+/// Longer words are not compared: the cost grows with the square.
+const MAX_NEAREST: usize = 100;
+
+/// Optimal string alignment distance: insertions, deletions, replacements, swaps of neighbours.
+fn edits(a: &[char], b: &[char]) -> usize {
+    let mut before = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1; b.len() + 1];
+        for (j, y) in b.iter().enumerate() {
+            let mut least = (last[j] + usize::from(x != y)).min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                least = least.min(before[j - 1] + 1);
+            }
+            row[j + 1] = least;
+        }
+        before = last;
+        last = row;
+    }
+    last[b.len()]
+}
