@@ -1,6 +1,8 @@
 //! What the journal records: the types of entries and their bodies.
 //!
-//! A body is small; large values are stored by content and named here by [`Cid`].
+//! A body is small; large values are stored by content and named here by [`Cid`]. On disk an event is two
+//! fields of its entry, `type` and `body`. A type once written keeps its name and its meaning;
+//! new types and new optional fields may come.
 
 use serde::{Deserialize, Serialize};
 
@@ -96,4 +98,94 @@ pub enum Event {
         /// The tip that is accepted although history was rewritten.
         accepted: Option<ObjectId>,
     },
+}
+
+impl Event {
+    /// The types that this program knows, in the order of the variants.
+    pub const TYPES: [&'static str; 10] = [
+        "journal.opened",
+        "journal.recovered",
+        "cycle.started",
+        "snapshot.taken",
+        "drift.found",
+        "upstream.moved",
+        "detect.finished",
+        "cycle.finished",
+        "module.held",
+        "module.unheld",
+    ];
+
+    /// The entry's `type`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::JournalOpened { .. } => "journal.opened",
+            Self::JournalRecovered { .. } => "journal.recovered",
+            Self::CycleStarted { .. } => "cycle.started",
+            Self::SnapshotTaken { .. } => "snapshot.taken",
+            Self::DriftFound { .. } => "drift.found",
+            Self::UpstreamMoved { .. } => "upstream.moved",
+            Self::DetectFinished { .. } => "detect.finished",
+            Self::CycleFinished { .. } => "cycle.finished",
+            Self::ModuleHeld { .. } => "module.held",
+            Self::ModuleUnheld { .. } => "module.unheld",
+        }
+    }
+
+    /// The large values that the entry names, with what each is.
+    #[must_use]
+    pub fn objects(&self) -> Vec<(&'static str, Cid)> {
+        match self {
+            Self::JournalRecovered { bytes, .. } => vec![("bytes", *bytes)],
+            Self::SnapshotTaken { snapshot, .. } => vec![("snapshot", *snapshot)],
+            Self::DriftFound { drift, .. } => vec![("drift", *drift)],
+            Self::DetectFinished { upgrades } => vec![("upgrades", *upgrades)],
+            Self::CycleFinished { report, .. } => report.iter().map(|report| ("report", *report)).collect(),
+            Self::JournalOpened { .. }
+            | Self::CycleStarted { .. }
+            | Self::UpstreamMoved { .. }
+            | Self::ModuleHeld { .. }
+            | Self::ModuleUnheld { .. } => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_written_under_its_listed_name() {
+        let cid = Cid::of(b"x");
+        let to = ObjectId::from_bytes(&[1; 20]).unwrap();
+        let module = ModuleName::new("m");
+        let all = [
+            Event::JournalOpened { program: "p".to_owned() },
+            Event::JournalRecovered { length: 1, bytes: cid },
+            Event::CycleStarted { cause: "once".to_owned() },
+            Event::SnapshotTaken { snapshot: cid, head: None, modules: 0 },
+            Event::DriftFound { drift: cid, over_limit: 0 },
+            Event::UpstreamMoved {
+                module: module.clone(),
+                branch: "b".to_owned(),
+                from: None,
+                to,
+                rewritten: false,
+            },
+            Event::DetectFinished { upgrades: cid },
+            Event::CycleFinished { started: 0, outcome: "ok".to_owned(), report: Some(cid), reason: None },
+            Event::ModuleHeld { module: module.clone(), reason: "r".to_owned() },
+            Event::ModuleUnheld { module, accepted: None },
+        ];
+        for (event, listed) in all.iter().zip(Event::TYPES) {
+            let value = serde_json::to_value(event).unwrap();
+            assert_eq!(value["type"], listed);
+            assert_eq!(event.kind(), listed);
+            assert!(value["body"].is_object());
+            // Every identity in a body is one that `objects` gives to `audit export` and `audit show`.
+            let named = event.objects().len();
+            assert_eq!(value["body"].to_string().matches("bafkrei").count(), named, "{listed}");
+        }
+        assert_eq!(all.len(), Event::TYPES.len());
+    }
 }
