@@ -109,7 +109,9 @@ impl Failure {
         }
         let mut said = format!("error: {}\n", text::inert_lines(&self.message));
         for cause in &self.causes {
-            let _ = writeln!(said, "  because: {}", text::inert_lines(cause));
+            // Each line of a cause that has several stands under the one before it.
+            let cause = text::inert_lines(cause).replace('\n', "\n           ");
+            let _ = writeln!(said, "  because: {cause}");
         }
         if let Some(hint) = &self.hint {
             let _ = writeln!(said, "hint: {}", text::inert_lines(hint));

@@ -14,6 +14,8 @@ pub mod show;
 
 pub mod open;
 
+pub mod talk;
+
 mod audit;
 mod completions;
 mod config;
@@ -25,6 +27,7 @@ mod init;
 mod man;
 mod outdated;
 mod pin;
+mod place;
 mod plan;
 mod run;
 mod snapshot;

@@ -15,6 +15,7 @@ pub struct Paint {
 impl Paint {
     /// As the options, the terminal and `NO_COLOR` say, for standard output.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "what a terminal can do is said in the environment")]
     pub fn stdout(global: &Global) -> Self {
         let on = match global.color {
             When::Always => true,

@@ -9,6 +9,9 @@ pub use super::raw::{Backend, Rung, Step};
 use super::load::Source;
 use super::problem::{Places, Problem, Problems, dotted, examine};
 use super::raw::{Raw, RawModule};
+use crate::domain::drift::DriftLimits;
+use crate::domain::plan::PlanLimits;
+use crate::domain::text;
 use crate::ports::{DetectOptions, SnapshotOptions};
 
 /// Keys that are accepted and that nothing acts on yet. A key below one of them counts too;
@@ -36,8 +39,6 @@ pub struct Settings {
     pub jitter: Duration,
     /// An upstream that was silent for longer is stale.
     pub stale_after: Duration,
-    /// Most proposals open at once.
-    pub max_open: usize,
     /// How much may be done without a person.
     pub rung: Rung,
     /// The steps of verification; empty means that nothing is verified.
@@ -66,7 +67,7 @@ impl Settings {
             Problems(vec![Problem {
                 place: None,
                 key: String::new(),
-                message: format!("not a configuration: {}", crate::domain::text::inert(error.message())),
+                message: format!("not a configuration: {}", text::inert(error.message())),
                 hint: None,
             }])
         })?;
@@ -84,7 +85,6 @@ impl Settings {
             interval: Duration::from_secs(raw.cycle.interval_s),
             jitter: Duration::from_secs(raw.cycle.jitter_s),
             stale_after: Duration::from_secs(raw.detect.stale_after_s),
-            max_open: count(raw.plan.max_open),
             rung: raw.autonomy.rung,
             steps: raw.verify.steps.clone(),
             backend: raw.governance.backend,
@@ -121,6 +121,26 @@ impl Settings {
         }
     }
 
+    /// How much change between two snapshots is too much.
+    #[must_use]
+    pub fn drift_limits(&self) -> DriftLimits {
+        let drift = &self.effective.drift;
+        DriftLimits {
+            max_modules_moved: count(drift.max_modules_moved),
+            max_modules_appeared_or_gone: count(drift.max_modules_appeared_or_gone),
+            max_modules_dirtied: count(drift.max_modules_dirtied),
+            max_modules_lost: count(drift.max_modules_lost),
+            max_superproject_changes: count(drift.max_superproject_changes),
+        }
+    }
+
+    /// How much is planned at once.
+    #[must_use]
+    pub fn plan_limits(&self) -> PlanLimits {
+        let plan = &self.effective.plan;
+        PlanLimits { max_steps: count(plan.max_steps), max_pins: count(plan.max_pins) }
+    }
+
     /// `[modules.X] url`, by module name.
     #[must_use]
     pub fn module_urls(&self) -> BTreeMap<String, String> {
@@ -142,17 +162,20 @@ impl Settings {
     /// The keys that the file sets and that this version does not act on, in order.
     #[must_use]
     pub fn not_acted_on(&self) -> Vec<&str> {
-        self.places.keys().map(String::as_str).filter(|key| self.is_leaf(key) && idle(key)).collect()
+        self.leaves().filter(|key| idle(key)).collect()
     }
 
-    fn is_leaf(&self, key: &str) -> bool {
-        let below = format!("{key}.");
-        !self.places.keys().any(|other| other.starts_with(&below))
+    /// The keys that the file sets, without the tables around them, in order.
+    pub fn leaves(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str).filter(|key| {
+            let below = format!("{key}.");
+            !self.places.keys().any(|other| other.starts_with(&below))
+        })
     }
 }
 
 /// True for a key that nothing acts on.
-fn idle(key: &str) -> bool {
+pub(super) fn idle(key: &str) -> bool {
     let parts = split(key);
     NOT_ACTED_ON.iter().any(|pattern| {
         let pattern: Vec<&str> = pattern.split('.').collect();
@@ -259,7 +282,7 @@ fn together(raw: &Raw, places: &Places) -> Vec<Problem> {
     for (name, module) in &raw.modules {
         let key = dotted(&dotted("modules", name), "url");
         if let Some(url) = &module.url {
-            if url.is_empty() || url.chars().any(crate::domain::text::is_active) {
+            if url.is_empty() || url.chars().any(text::is_active) {
                 wrong(&key, format!("{key} is empty or holds a control character"), None);
             } else if has_password(url) {
                 wrong(&key, format!("{key} holds a password"), Some("use git's credential helpers, or ssh"));

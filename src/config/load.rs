@@ -112,6 +112,17 @@ pub fn load(explicit: Option<&Path>, common_dir: Option<&Path>) -> PortResult<Se
     from_source(resolve(explicit, common_dir))
 }
 
+/// The settings of the workspace's own file alone, else the defaults: for a workspace that is
+/// not the one which the system's file or `$LAMBDA_OS_CONFIG` is for.
+///
+/// # Errors
+/// As [`load`].
+pub fn workspace_only(common_dir: &Path) -> PortResult<Settings> {
+    let path = common_dir.join(WORKSPACE_FILE);
+    let source = if path.symlink_metadata().is_ok() { Source::Workspace(path) } else { Source::Defaults };
+    from_source(source)
+}
+
 /// The settings of a chosen file.
 ///
 /// # Errors

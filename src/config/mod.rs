@@ -7,6 +7,8 @@
 
 pub mod checked;
 
+pub mod effective;
+
 pub mod load;
 
 pub mod problem;
@@ -14,4 +16,4 @@ pub mod problem;
 pub mod raw;
 
 pub use checked::Settings;
-pub use load::{Source, load, resolve};
+pub use load::{Source, from_source, load, resolve, workspace_only};

@@ -15,6 +15,9 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::drift::DriftLimits;
+use crate::domain::plan::PlanLimits;
+
 /// The configuration of lambda-os (TOML). Every key is optional; an unknown key is an error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -163,22 +166,55 @@ impl Default for RawDetect {
 }
 
 /// `[drift]`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct RawDrift {}
+pub struct RawDrift {
+    /// Modules whose checked-out commit or gitlink moved.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_modules_moved: u64,
+    /// Modules that appeared or went away.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_modules_appeared_or_gone: u64,
+    /// Modules that became dirty.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_modules_dirtied: u64,
+    /// Modules that became unreadable or were refused.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_modules_lost: u64,
+    /// Tracked paths of the superproject that became different.
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub max_superproject_changes: u64,
+}
+
+impl Default for RawDrift {
+    fn default() -> Self {
+        let limits = DriftLimits::default();
+        Self {
+            max_modules_moved: limits.max_modules_moved as u64,
+            max_modules_appeared_or_gone: limits.max_modules_appeared_or_gone as u64,
+            max_modules_dirtied: limits.max_modules_dirtied as u64,
+            max_modules_lost: limits.max_modules_lost as u64,
+            max_superproject_changes: limits.max_superproject_changes as u64,
+        }
+    }
+}
 
 /// `[plan]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawPlan {
-    /// At most this many proposals are open at once; the rest waits and says so.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub max_open: u64,
+    /// Most steps (components that move together) of one plan; the rest waits and says so.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_steps: u64,
+    /// Most pins in all steps of one plan together.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_pins: u64,
 }
 
 impl Default for RawPlan {
     fn default() -> Self {
-        Self { max_open: 50 }
+        let limits = PlanLimits::default();
+        Self { max_steps: limits.max_steps as u64, max_pins: limits.max_pins as u64 }
     }
 }
 

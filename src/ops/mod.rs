@@ -4,6 +4,8 @@ pub mod cycle;
 
 pub mod detect;
 
+pub mod doctor;
+
 pub mod order;
 
 pub mod pins;
