@@ -12,6 +12,7 @@ use crate::domain::id::{Cid, ModuleName, ObjectId, RepoPath};
 use crate::domain::module::{Discovery, Module};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::upgrade::Upgrade;
+pub use crate::domain::upgrade::{Relation, UpstreamAnswer};
 
 /// A failure of a port: what was attempted on what, with its cause.
 #[derive(Debug, thiserror::Error)]
@@ -166,40 +167,6 @@ pub struct Upstream {
     pub module: ModuleName,
     /// What asking gave.
     pub answer: UpstreamAnswer,
-}
-
-/// What asking an upstream gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UpstreamAnswer {
-    /// The branch's tip, mirrored.
-    Tip {
-        /// The branch.
-        branch: String,
-        /// Its newest commit, present in the mirror.
-        tip: ObjectId,
-        /// True when the remote was asked now, false when it is the mirror's memory.
-        fresh: bool,
-    },
-    /// The location may not be asked: why.
-    NotAllowed(String),
-    /// It did not answer, or refused: why.
-    Unreachable(String),
-    /// It answered, and still nothing can be said: why (no such branch, quarantined mirror, …).
-    Unknown(String),
-}
-
-/// How two commits of one module stand to each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Relation {
-    /// Commits each side has that the other has not: (from..to, to..from).
-    Counted {
-        /// `git rev-list --count from..to`.
-        behind: u32,
-        /// `git rev-list --count to..from`.
-        ahead: u32,
-    },
-    /// One of them, or history between, is not at hand.
-    Missing(ObjectId),
 }
 
 /// The upstreams, through bare mirrors in the state directory.

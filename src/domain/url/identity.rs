@@ -149,3 +149,71 @@ fn canonical(host: &str, port: Option<u16>, path: &str) -> RepoIdentity {
         None => format!("{host}/{path}"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_url(text: &str) -> RepoIdentity {
+        RemoteUrl::parse(text, UrlRules::with_local(true))
+            .unwrap_or_else(|why| panic!("{text}: {why}"))
+            .identity()
+    }
+
+    #[test]
+    fn one_repository_has_one_identity_however_it_is_fetched() {
+        let identity = RepoIdentity::github("Logos-co", "Repo");
+        for text in [
+            "https://github.com/logos-co/repo",
+            "https://github.com/Logos-Co/Repo.git",
+            "https://github.com:443/logos-co/repo.git/",
+            "https://GITHUB.com//logos-co/repo",
+            "https://www.github.com/logos-co/repo",
+            "git@github.com:logos-co/repo.git",
+            "git@github.com:/logos-co/repo",
+            "ssh://git@github.com/logos-co/repo.git",
+            "ssh://git@ssh.github.com:443/logos-co/repo.git",
+        ] {
+            assert_eq!(of_url(text), identity, "{text}");
+        }
+        for text in [
+            "github:logos-co/repo",
+            "github:Logos-co/repo/0123456789012345678901234567890123456789",
+            "github:logos-co/repo?ref=x",
+            "git+https://github.com/logos-co/repo.git?ref=main&rev=1",
+            "git+ssh://git@github.com/logos-co/repo",
+        ] {
+            assert_eq!(RepoIdentity::of_flake_url(text), Some(identity.clone()), "{text}");
+        }
+        assert_eq!(identity.to_string(), "github.com/logos-co/repo");
+        assert_eq!(identity.to_string().parse(), Ok(identity));
+    }
+
+    #[test]
+    fn different_repositories_stay_apart() {
+        assert_ne!(of_url("https://gitlab.com/o/R"), of_url("https://gitlab.com/o/r"));
+        assert_ne!(of_url("https://github.com/o/r"), of_url("https://gitlab.com/o/r"));
+        assert_ne!(of_url("https://h:8443/o/r"), of_url("https://h/o/r"));
+        assert_ne!(of_url("/srv/r"), of_url("https://srv/r"));
+        assert_eq!(of_url("file:///srv/r.git"), of_url("/srv/r/.git"));
+    }
+
+    #[test]
+    fn flake_references_of_other_forges_and_kinds() {
+        let check = |text: &str, expect: Option<&str>| {
+            let found = RepoIdentity::of_flake_url(text);
+            assert_eq!(found.as_ref().map(RepoIdentity::as_str), expect, "{text}");
+        };
+        check("gitlab:g%2Fsub/r", Some("gitlab.com/g/sub/r"));
+        check("gitlab:g/r?host=git.example.org", Some("git.example.org/g/r"));
+        check("sourcehut:~u/r", Some("git.sr.ht/~u/r"));
+        check("git+file:///srv/r", Some("/srv/r"));
+        check("git+http://h/r", Some("h/r"));
+        check("nixpkgs", None);
+        check("nixpkgs/nixos-unstable", None);
+        check("path:./x", None);
+        check("https://h/x.tar.gz", None);
+        check("github:o", None);
+        check("github:", None);
+    }
+}

@@ -64,3 +64,33 @@ fn joined(base: &str, mut url: &str) -> Result<String, UrlRefused> {
     path.push_str(url.strip_suffix('/').unwrap_or(url));
     Ok(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolves_as_git_does_and_never_leaves_the_host() {
+        for (base, url, expect) in [
+            ("https://h/a/b.git", "../c.git", Ok("https://h/a/c.git")),
+            ("https://h/a/b/", "../c/", Ok("https://h/a/c")),
+            ("https://h/a/b", "./c", Ok("https://h/a/b/c")),
+            ("https://u:secret@h/a/b", "../c", Ok("https://h/a/c")),
+            ("git@h:a/b", "../c", Ok("git@h:a/c")),
+            ("git@h:b", "../c", Ok("git@h:c")),
+            ("git@h:/a/b", "../../c", Ok("git@h:/c")),
+            ("ssh://git@h:22/a/b", "../../o/c", Ok("ssh://git@h:22/o/c")),
+            ("/srv/a", "../c", Ok("/srv/c")),
+            ("file:///srv/a", "../c", Ok("file:///srv/c")),
+            ("https://h/a/b", "../../../evil.org/c", Err(UrlRefused::ClimbsOut)),
+            ("https://h/a", "../-x", Err(UrlRefused::Option("path"))),
+            ("https://h/a/b", "../x/../../../y", Err(UrlRefused::Path("a \".\" or \"..\" in its path"))),
+            ("relative/base", "../c", Err(UrlRefused::NoBase)),
+            ("ext::x", "../c", Err(UrlRefused::NoBase)),
+        ] {
+            let found = resolve(base, url, UrlRules::with_local(true)).map(|url| url.to_string());
+            assert_eq!(found, expect.map(str::to_owned), "{base} + {url}");
+        }
+        assert_eq!(resolve("/srv/a", "../c", UrlRules::REMOTE), Err(UrlRefused::Local));
+    }
+}
