@@ -67,6 +67,14 @@ pub enum ProcessError {
         /// The most bytes allowed, per stream.
         cap: usize,
     },
+    /// Whoever watched it said stop; it was killed with all its children.
+    #[error("{program} was stopped: {why}")]
+    Stopped {
+        /// The program.
+        program: String,
+        /// Why.
+        why: String,
+    },
     /// Talking to it failed.
     #[error("lost touch with {program}")]
     Io {
@@ -155,6 +163,19 @@ impl Invocation {
     /// When it cannot be started, takes too long or writes too much. A non-zero exit is
     /// not an error here: see [`Output::status`].
     pub fn run(&self) -> Result<Output, ProcessError> {
+        self.run_watched(self.deadline, &mut || None)
+    }
+
+    /// As [`Invocation::run`], and ask every so often whether it has to stop, and why: for
+    /// bounds on what it does to the disk.
+    ///
+    /// # Errors
+    /// As for `run`, and when `watch` says stop.
+    pub fn run_watched(
+        &self,
+        every: Duration,
+        watch: &mut dyn FnMut() -> Option<String>,
+    ) -> Result<Output, ProcessError> {
         let program = self.program.to_string_lossy().into_owned();
         let mut command = Command::new(&self.program);
         command.args(&self.args).env_clear().envs(self.env.iter().map(|(key, value)| (key, value)));
@@ -164,17 +185,24 @@ impl Invocation {
         }
         let child =
             command.spawn().map_err(|source| ProcessError::Start { program: program.clone(), source })?;
-        self.attend(child, program)
+        self.attend(child, program, every, watch)
     }
 
     /// One thread, one poll loop: a descendant that keeps a pipe open cannot hold us.
-    fn attend(&self, mut child: Child, program: String) -> Result<Output, ProcessError> {
+    fn attend(
+        &self,
+        mut child: Child,
+        program: String,
+        every: Duration,
+        watch: &mut dyn FnMut() -> Option<String>,
+    ) -> Result<Output, ProcessError> {
         let group = Group(Pid::from_child(&child));
         let lost = |source: std::io::Error| ProcessError::Io { program: program.clone(), source };
         let mut pipes = Pipes::new(&mut child, &self.stdin, self.output_cap).map_err(lost)?;
         let pidfd = pidfd_open(group.0, PidfdFlags::empty()).map_err(|error| lost(error.into()))?;
         let mut until = Instant::now() + self.deadline;
         let mut ended = false;
+        let mut looked = Instant::now();
         let result = loop {
             let Some(left) = until.checked_duration_since(Instant::now()) else {
                 break if ended {
@@ -186,7 +214,13 @@ impl Invocation {
             if ended && pipes.are_drained() {
                 break Ok(());
             }
-            match pipes.turn((!ended).then_some(&pidfd), left) {
+            if looked.elapsed() >= every {
+                if let Some(why) = watch() {
+                    break Err(ProcessError::Stopped { program: program.clone(), why });
+                }
+                looked = Instant::now();
+            }
+            match pipes.turn((!ended).then_some(&pidfd), left.min(every)) {
                 Ok(true) => {
                     ended = true;
                     // What it wrote is in the pipes already; whoever still holds them gets a moment.
@@ -360,6 +394,15 @@ mod tests {
     fn endless_output_is_cut_and_the_program_killed() {
         let result = shell("yes").output_cap(1000).run();
         assert!(matches!(result, Err(ProcessError::TooMuchOutput { cap: 1000, .. })), "{result:?}");
+    }
+
+    #[test]
+    fn a_watcher_can_stop_it() {
+        let begun = Instant::now();
+        let result =
+            shell("sleep 100").run_watched(Duration::from_millis(10), &mut || Some("too big".to_owned()));
+        assert!(matches!(result, Err(ProcessError::Stopped { .. })), "{result:?}");
+        assert!(begun.elapsed() < Duration::from_secs(20));
     }
 
     #[test]

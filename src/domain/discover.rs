@@ -42,6 +42,12 @@ pub struct DiscoverInput {
     pub allow_local_urls: bool,
 }
 
+/// True for a branch name that git accepts and no program takes for an option.
+#[must_use]
+pub fn accepted_branch(name: &str) -> bool {
+    safety::check_branch(name.as_bytes()).is_some()
+}
+
 /// A section that passed its own checks, not yet those against the others.
 struct Candidate {
     submodule: String,
