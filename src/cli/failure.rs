@@ -122,12 +122,18 @@ impl Failure {
 
 impl From<PortError> for Failure {
     fn from(error: PortError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&PortError> for Failure {
+    fn from(error: &PortError) -> Self {
         let mut causes = Vec::new();
-        let mut next = std::error::Error::source(&error);
+        let mut next = std::error::Error::source(error);
         while let Some(cause) = next {
             causes.push(cause.to_string());
             next = cause.source();
         }
-        Self { exit: error.kind.into(), message: error.attempted, causes, hint: error.hint }
+        Self { exit: error.kind.into(), message: error.attempted.clone(), causes, hint: error.hint.clone() }
     }
 }

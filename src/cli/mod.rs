@@ -29,6 +29,7 @@ mod outdated;
 mod pin;
 mod place;
 mod plan;
+mod report;
 mod run;
 mod snapshot;
 mod status;

@@ -1,11 +1,92 @@
-//! (being built)
+//! `run`: cycles, once or until stopped.
 
-use super::{Exit, Failure, Global};
+use super::open::Open;
+use super::show::{self, Paint};
+use super::{Exit, Failure, Global, report};
+use crate::adapters::journal::JournalWriter;
+use crate::adapters::lock::CycleLock;
+use crate::daemon::stop::Stop;
+use crate::daemon::{self, Rhythm};
+use crate::domain::report::CycleReport;
+use crate::ops::cycle::{self, World};
+use crate::ops::recover;
+use crate::ports::{Clock as _, PortError, PortResult};
 
-/// Arguments.
+/// Arguments of `run`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Run one cycle, print its report and exit: 0, or 3 when something needs a person
+    #[arg(long)]
+    once: bool,
+    /// Seconds from the start of one cycle to the start of the next [default: the configured interval]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "once")]
+    interval: Option<u64>,
+}
 
-pub fn run(_global: &Global, _args: &Args) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Failed, "this verb is not built yet"))
+pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let open = Open::new(global)?;
+    let stop = Stop::on_signals()
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot catch signals: {error}")))?;
+    if args.once { once(global, &open, &stop) } else { forever(global, &open, &stop, args.interval) }
+}
+
+fn once(global: &Global, open: &Open, stop: &Stop) -> Result<Exit, Failure> {
+    let lock = CycleLock::acquire(&open.state_dir)?;
+    let report = one_cycle(open, stop, "once")?;
+    drop(lock);
+    if global.json {
+        show::json(&report)?;
+    } else {
+        show::data(&report::text(&report, Paint::stdout(global), true))?;
+    }
+    Ok(if report.findings.is_degraded() { Exit::Degraded } else { Exit::Ok })
+}
+
+/// One cycle under a lock that the caller holds: recover first, then look.
+pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<CycleReport> {
+    let mut journal = JournalWriter::open(&open.state_dir, &open.clock)?;
+    let before = journal.state().clone();
+    recover::recover(&mut journal, &before)?;
+    let mut state = journal.state().clone();
+    open.add_holds(&mut state);
+    let mut world = World {
+        repository: &open.repository,
+        sources: &open.sources,
+        journal: &mut journal,
+        clock: &open.clock,
+        stop: &|| stop.asked(),
+    };
+    cycle::run(&mut world, &state, &open.cycle_options(), cause)
+}
+
+fn forever(global: &Global, open: &Open, stop: &Stop, interval_s: Option<u64>) -> Result<Exit, Failure> {
+    let _lock = CycleLock::acquire(&open.state_dir)?;
+    let rhythm = Rhythm {
+        interval_ms: interval_s
+            .map_or_else(|| millis(open.settings.interval), |seconds| seconds.saturating_mul(1000)),
+        jitter_ms: millis(open.settings.jitter),
+    };
+    let cycle = |cause: daemon::schedule::Cause| {
+        let report = one_cycle(open, stop, cause.as_str())?;
+        let shown = if global.json {
+            show::json(&report)
+        } else if report.unchanged && !global.quiet {
+            show::data(&format!("cycle {}: {}\n", report.cycle, report::headline(&report.findings)))
+        } else {
+            show::data(&report::text(&report, Paint::stdout(global), true))
+        };
+        shown.map(|_| ()).map_err(|failure| PortError::failed(failure.message))
+    };
+    let failed = |error: &PortError| {
+        Failure::from(error).report(global.json);
+    };
+    daemon::run(&open.clock, stop, rhythm, cycle, failed)?;
+    if !global.quiet {
+        eprintln!("stopped at {} ms since boot, as asked", open.clock.mono_ms());
+    }
+    Ok(Exit::Ok)
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -81,6 +81,9 @@ pub enum Event {
         report: Option<Cid>,
         /// Why it failed.
         reason: Option<String>,
+        /// How long each phase took, microseconds, in order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        phases_us: Vec<(String, u64)>,
     },
     /// A person froze a module.
     #[serde(rename = "module.held")]
@@ -173,7 +176,13 @@ mod tests {
                 rewritten: false,
             },
             Event::DetectFinished { upgrades: cid },
-            Event::CycleFinished { started: 0, outcome: "ok".to_owned(), report: Some(cid), reason: None },
+            Event::CycleFinished {
+                started: 0,
+                outcome: "ok".to_owned(),
+                report: Some(cid),
+                reason: None,
+                phases_us: Vec::new(),
+            },
             Event::ModuleHeld { module: module.clone(), reason: "r".to_owned() },
             Event::ModuleUnheld { module, accepted: None },
         ];

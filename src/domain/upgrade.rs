@@ -39,6 +39,15 @@ pub enum Status {
 }
 
 impl Status {
+    /// True for what waits for a person or could not be found out.
+    #[must_use]
+    pub fn needs_attention(self) -> bool {
+        matches!(
+            self,
+            Self::Diverged | Self::Rewritten | Self::Unreachable | Self::NotAllowed | Self::Unknown
+        )
+    }
+
     /// The word that people and scripts see.
     #[must_use]
     pub fn as_str(self) -> &'static str {

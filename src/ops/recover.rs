@@ -34,6 +34,7 @@ pub fn recover(journal: &mut dyn Journal, state: &State) -> PortResult<Recovered
             outcome: "interrupted".to_owned(),
             report: None,
             reason: Some("the process that ran it ended before it did".to_owned()),
+            phases_us: Vec::new(),
         },
     )?;
     Ok(Recovered { interrupted_cycle: Some(started) })

@@ -1,1 +1,263 @@
-//! (being built)
+//! One cycle, from looking to reporting. This version looks and plans; it changes nothing.
+//!
+//! ```text
+//! recover → snapshot → drift → detect → order → plan → record
+//! ```
+//!
+//! Each stage is a function of the values before it. What comes after `plan` (verify, propose,
+//! govern, apply, heal, tell) is named in [`Findings::not_done`], never pretended. The journal
+//! says that a cycle began before anything else happens, and how it ended after everything else;
+//! what did not change since the cycle before is not written again.
+
+mod record;
+
+use crate::domain::drift::{Drift, DriftLimits};
+use crate::domain::event::Event;
+use crate::domain::health::Verdict;
+use crate::domain::id::{Cid, ModuleName, RepoPath};
+use crate::domain::module::Discovery;
+use crate::domain::plan::PlanLimits;
+use crate::domain::report::{CycleReport, Findings, ModuleHealth, Phase};
+use crate::domain::snapshot::Snapshot;
+use crate::domain::state::State;
+use crate::domain::upgrade::Status;
+use crate::ops::{detect, order, pins, plan};
+use crate::ports::{
+    Clock, DetectOptions, FailureKind, Journal, PortError, PortResult, Repository, SnapshotOptions, Sources,
+};
+
+use record::{load_snapshot, store};
+
+/// What a cycle works with.
+pub struct World<'a> {
+    /// The operator's workspace.
+    pub repository: &'a dyn Repository,
+    /// The upstreams.
+    pub sources: &'a dyn Sources,
+    /// The journal, whose one writer we are.
+    pub journal: &'a mut dyn Journal,
+    /// Time.
+    pub clock: &'a dyn Clock,
+    /// True once somebody asks to stop; looked at between stages.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+/// The bounds of a cycle.
+#[derive(Debug, Clone)]
+pub struct CycleOptions {
+    /// What to read.
+    pub snapshot: SnapshotOptions,
+    /// How to ask upstreams.
+    pub detect: DetectOptions,
+    /// What may differ between two cycles before it is said loudly.
+    pub drift: DriftLimits,
+    /// How much to plan at once.
+    pub plan: PlanLimits,
+}
+
+/// Run one cycle. `state` is what the journal adds up to before it; `cause` says why it runs.
+///
+/// # Errors
+/// When the superproject or the journal cannot be read or written, or when it was asked to stop:
+/// then the journal holds `cycle.finished` with the reason, as far as it can still be written.
+pub fn run(
+    world: &mut World<'_>,
+    state: &State,
+    options: &CycleOptions,
+    cause: &str,
+) -> PortResult<CycleReport> {
+    let started_wall_ms = world.clock.wall_ms();
+    let started = world.journal.append("cycle", &Event::CycleStarted { cause: cause.to_owned() })?.seq;
+    let mut phases = Phases { clock: world.clock, done: Vec::new(), since_us: world.clock.mono_us() };
+    match look(world, state, options, &mut phases) {
+        Ok(seen) => {
+            let report = store(world.journal, &seen.findings)?;
+            phases.end("record", "journalled".to_owned());
+            let phases = phases.done;
+            world.journal.append(
+                "cycle",
+                &Event::CycleFinished {
+                    started,
+                    outcome: "ok".to_owned(),
+                    report: Some(report),
+                    reason: None,
+                    phases_us: phases.iter().map(|phase| (phase.name.clone(), phase.elapsed_us)).collect(),
+                },
+            )?;
+            Ok(CycleReport {
+                schema: "lambda-os/run/v1".to_owned(),
+                cycle: started,
+                started_wall_ms,
+                unchanged: state.snapshot == Some(seen.findings.snapshot),
+                findings: seen.findings,
+                drift: seen.drift,
+                phases,
+            })
+        }
+        Err(error) => {
+            let outcome = if error.kind == FailureKind::Interrupted { "interrupted" } else { "failed" };
+            let finished = Event::CycleFinished {
+                started,
+                outcome: outcome.to_owned(),
+                report: None,
+                reason: Some(error.to_string()),
+                phases_us: phases.done.iter().map(|phase| (phase.name.clone(), phase.elapsed_us)).collect(),
+            };
+            // If this fails too, the next start finds the open cycle and closes it.
+            let _ = world.journal.append("cycle", &finished);
+            Err(error)
+        }
+    }
+}
+
+/// What the stages give, before it is recorded as a whole.
+struct Seen {
+    findings: Findings,
+    drift: Drift,
+}
+
+fn look(
+    world: &mut World<'_>,
+    state: &State,
+    options: &CycleOptions,
+    phases: &mut Phases<'_>,
+) -> PortResult<Seen> {
+    let discovery = world.repository.discover()?;
+    let snapshot = world.repository.snapshot(&discovery, &options.snapshot)?;
+    let snapshot_cid = store(world.journal, &snapshot)?;
+    phases.end("snapshot", format!("{} modules, {} refused", snapshot.modules.len(), snapshot.refused.len()));
+    goes_on(world)?;
+
+    let drift = drift_since(world, state, &snapshot, snapshot_cid, &options.drift)?;
+    phases.end("drift", format!("{} differences", drift.items.len()));
+    goes_on(world)?;
+
+    let detection = detect::detect(world.sources, &discovery, &snapshot, state, &options.detect);
+    for event in &detection.events {
+        world.journal.append("upstream", event)?;
+    }
+    let upgrades_cid = store(world.journal, &detection.upgrades)?;
+    if state.upgrades != Some(upgrades_cid) {
+        world.journal.append("upstreams", &Event::DetectFinished { upgrades: upgrades_cid })?;
+    }
+    let behind = detection.upgrades.iter().filter(|upgrade| upgrade.status == Status::Behind).count();
+    phases.end("detect", format!("{} asked, {behind} behind", discovery.modules.len()));
+    goes_on(world)?;
+
+    let dep_graph = RepoPath::from(order::DEP_GRAPH);
+    let wiring = order::wiring(world.repository, world.sources, &discovery, &snapshot, &dep_graph)?;
+    let graph = order::order(&discovery, &wiring);
+    let checks = pins::pins(&discovery, &snapshot, &wiring);
+    let cycles: Vec<Vec<ModuleName>> = graph
+        .components
+        .iter()
+        .map(|component| component.members.clone())
+        .filter(|modules| modules.len() > 1)
+        .collect();
+    phases.end("order", format!("{} levels, {} cyclic components", graph.levels().len(), cycles.len()));
+    goes_on(world)?;
+
+    let plan = plan::plan(&snapshot, &graph, &detection.upgrades, &checks, &options.plan);
+    phases.end(
+        "plan",
+        format!(
+            "{} to propose, {} waiting",
+            plan.steps.len(),
+            plan.waiting.iter().filter(|waiting| !waiting.settled).count()
+        ),
+    );
+
+    let findings = Findings {
+        snapshot: snapshot_cid,
+        modules: u32::try_from(snapshot.modules.len()).unwrap_or(u32::MAX),
+        refused: snapshot.refused.clone(),
+        problems: problems(&snapshot),
+        upgrades: detection.upgrades,
+        cycles,
+        incoherent: checks.into_iter().filter(|check| check.is_incoherent()).collect(),
+        plan,
+        health: unverified(&discovery),
+        not_done: NOT_DONE.iter().map(|&sentence| sentence.to_owned()).collect(),
+    };
+    Ok(Seen { findings, drift })
+}
+
+/// What this version does not do after planning.
+const NOT_DONE: [&str; 4] = [
+    "nothing was verified: this version has no verification, so no module is called healthy",
+    "nothing was proposed: this version makes no proposals, the plan says what they would be",
+    "nothing was applied or rolled back: this version changes nothing in the workspace",
+    "nobody was told: this version sends no notifications",
+];
+
+fn unverified(discovery: &Discovery) -> Vec<ModuleHealth> {
+    let reason = "not verified: this version has no verification".to_owned();
+    let verdict = Verdict::Unknown { reason };
+    discovery
+        .modules
+        .iter()
+        .map(|module| ModuleHealth { name: module.name.clone(), verdict: verdict.clone() })
+        .collect()
+}
+
+fn problems(snapshot: &Snapshot) -> std::collections::BTreeMap<ModuleName, String> {
+    snapshot
+        .modules
+        .iter()
+        .filter_map(|module| Some((module.name.clone(), module.problem.clone()?)))
+        .collect()
+}
+
+/// Compare with the snapshot of the cycle before, and journal what changed.
+fn drift_since(
+    world: &mut World<'_>,
+    state: &State,
+    snapshot: &Snapshot,
+    cid: Cid,
+    limits: &DriftLimits,
+) -> PortResult<Drift> {
+    if state.snapshot == Some(cid) {
+        return Ok(Drift::default());
+    }
+    let drift = match &state.snapshot {
+        None => Drift::default(),
+        Some(before) => match load_snapshot(world.journal, before)? {
+            Some(before) => Drift::between(&before, snapshot, limits),
+            // The store may be cleaned by hand: then there is nothing to compare with.
+            None => Drift::default(),
+        },
+    };
+    let modules = u32::try_from(snapshot.modules.len()).unwrap_or(u32::MAX);
+    let taken = Event::SnapshotTaken { snapshot: cid, head: snapshot.superproject.head, modules };
+    world.journal.append("workspace", &taken)?;
+    if !drift.is_empty() {
+        let over_limit = u32::try_from(drift.over_limit.len()).unwrap_or(u32::MAX);
+        let drift = store(world.journal, &drift)?;
+        world.journal.append("workspace", &Event::DriftFound { drift, over_limit })?;
+    }
+    Ok(drift)
+}
+
+/// An error of the kind [`FailureKind::Interrupted`] once somebody asked to stop.
+fn goes_on(world: &World<'_>) -> PortResult<()> {
+    if (world.stop)() {
+        return Err(PortError::failed("the cycle was asked to stop").kind(FailureKind::Interrupted));
+    }
+    Ok(())
+}
+
+/// The phases so far, and since when the next one runs.
+struct Phases<'a> {
+    clock: &'a dyn Clock,
+    done: Vec<Phase>,
+    since_us: u64,
+}
+
+impl Phases<'_> {
+    fn end(&mut self, name: &str, outcome: String) {
+        let now_us = self.clock.mono_us();
+        let elapsed_us = now_us.saturating_sub(self.since_us);
+        self.since_us = now_us;
+        self.done.push(Phase { name: name.to_owned(), elapsed_us, outcome });
+    }
+}

@@ -1,0 +1,181 @@
+//! A cycle's report as text: one line first, then what it is made of.
+
+use std::fmt::Write as _;
+
+use super::show::{Paint, table};
+use crate::domain::id::ObjectId;
+use crate::domain::report::{CycleReport, Findings};
+use crate::domain::text;
+use crate::domain::upgrade::{Status, Upgrade};
+
+/// The whole report. Times are left out with `timings = false`, for frozen examples.
+pub(super) fn text(report: &CycleReport, paint: Paint, timings: bool) -> String {
+    let findings = &report.findings;
+    let mut shown = format!("{}\n", paint.bold(&headline(findings)));
+    drift(&mut shown, report, paint);
+    attention(&mut shown, findings, paint);
+    steps(&mut shown, findings, paint);
+    waiting(&mut shown, findings, paint);
+    let _ = writeln!(shown, "\n{}", paint.bold("Not done"));
+    for sentence in &findings.not_done {
+        let _ = writeln!(shown, "  {}", text::inert(sentence));
+    }
+    if timings {
+        let phases: Vec<String> = report
+            .phases
+            .iter()
+            .map(|phase| format!("{} {}", phase.name, millis(phase.elapsed_us)))
+            .collect();
+        let total: u64 = report.phases.iter().map(|phase| phase.elapsed_us).sum();
+        let line = format!("Cycle {} took {}: {}", report.cycle, millis(total), phases.join(", "));
+        let _ = writeln!(shown, "\n{}", paint.faint(&line));
+    }
+    shown
+}
+
+/// What there is, in one line.
+pub(super) fn headline(findings: &Findings) -> String {
+    let mut parts = vec![format!("{} modules", findings.modules)];
+    for status in [
+        Status::UpToDate,
+        Status::Behind,
+        Status::Ahead,
+        Status::Diverged,
+        Status::Rewritten,
+        Status::Unreachable,
+        Status::Uninitialised,
+        Status::Held,
+        Status::NotAllowed,
+        Status::Unknown,
+    ] {
+        let count = findings.count(status);
+        if count > 0 {
+            parts.push(format!("{count} {}", status.as_str()));
+        }
+    }
+    if !findings.refused.is_empty() {
+        parts.push(format!("{} refused", findings.refused.len()));
+    }
+    if !findings.incoherent.is_empty() {
+        parts.push(format!("{} incoherent", findings.incoherent.len()));
+    }
+    let steps = findings.plan.steps.len();
+    format!(
+        "{}; {steps} {} would be proposed",
+        parts.join(", "),
+        if steps == 1 { "change" } else { "changes" }
+    )
+}
+
+fn drift(shown: &mut String, report: &CycleReport, paint: Paint) {
+    if report.drift.is_empty() {
+        return;
+    }
+    let _ = writeln!(shown, "\n{}", paint.bold("Changed since the cycle before"));
+    let rows: Vec<Vec<String>> = report
+        .drift
+        .items
+        .iter()
+        .map(|item| {
+            let subject =
+                item.module.as_ref().map_or_else(|| "(superproject)".to_owned(), ToString::to_string);
+            let change = format!("{} → {}", or_dash(&item.from), or_dash(&item.to));
+            vec![format!("  {subject}"), item.what.as_str().to_owned(), change]
+        })
+        .collect();
+    shown.push_str(&table(&rows));
+    for sentence in &report.drift.over_limit {
+        let _ = writeln!(shown, "  {} {}", paint.warn("over the limit:"), text::inert(sentence));
+    }
+}
+
+fn or_dash(value: &str) -> String {
+    if value.is_empty() { "-".to_owned() } else { text::clipped(&text::inert(value), 60) }
+}
+
+fn attention(shown: &mut String, findings: &Findings, paint: Paint) {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for refused in &findings.refused {
+        rows.push(vec![
+            format!("  {}", text::inert(&refused.subject)),
+            "refused".to_owned(),
+            paint.bad(&text::inert(&refused.reason)),
+        ]);
+    }
+    for (module, problem) in &findings.problems {
+        rows.push(vec![format!("  {module}"), "unreadable".to_owned(), paint.bad(&text::inert(problem))]);
+    }
+    for upgrade in findings.upgrades.iter().filter(|upgrade| upgrade.status.needs_attention()) {
+        rows.push(vec![
+            format!("  {}", upgrade.name),
+            upgrade.status.as_str().to_owned(),
+            paint.warn(&text::inert(&upgrade.reason)),
+        ]);
+    }
+    for check in &findings.incoherent {
+        rows.push(vec![
+            format!("  {}", check.module),
+            "incoherent".to_owned(),
+            paint.warn(&text::inert(&check.sentence)),
+        ]);
+    }
+    if !rows.is_empty() {
+        let _ = writeln!(shown, "\n{}", paint.bold("Needs attention"));
+        shown.push_str(&table(&rows));
+    }
+}
+
+fn steps(shown: &mut String, findings: &Findings, paint: Paint) {
+    if findings.plan.steps.is_empty() {
+        return;
+    }
+    let _ = writeln!(shown, "\n{}", paint.bold("Would be proposed, in this order"));
+    let mut rows = Vec::new();
+    for step in &findings.plan.steps {
+        for (index, pin) in step.pins.iter().enumerate() {
+            let first = index == 0;
+            let level = if first { format!("  level {}", step.level) } else { "    with it".to_owned() };
+            let mut about = vec![format!("{} → {}", pin.from.short(), pin.to.short())];
+            if let Some(upgrade) = findings.upgrades.iter().find(|upgrade| upgrade.name == pin.module) {
+                about.extend(commits(upgrade));
+            }
+            if first && !step.after.is_empty() {
+                let names: Vec<&str> = step.after.iter().map(|name| name.as_str()).collect();
+                about.push(format!("after {}", names.join(", ")));
+            }
+            if first && !step.affects.is_empty() {
+                about.push(format!("affects {}", step.affects.len()));
+            }
+            rows.push(vec![level, pin.module.to_string(), about.join("  ")]);
+        }
+    }
+    shown.push_str(&table(&rows));
+}
+
+fn commits(upgrade: &Upgrade) -> Option<String> {
+    upgrade.behind.map(|count| if count == 1 { "1 commit".to_owned() } else { format!("{count} commits") })
+}
+
+fn waiting(shown: &mut String, findings: &Findings, paint: Paint) {
+    let rows: Vec<Vec<String>> = findings
+        .plan
+        .waiting
+        .iter()
+        .filter(|waiting| !waiting.settled)
+        .map(|waiting| vec![format!("  {}", waiting.module), text::inert(&waiting.reason)])
+        .collect();
+    if !rows.is_empty() {
+        let _ = writeln!(shown, "\n{}", paint.bold("Waiting"));
+        shown.push_str(&table(&rows));
+    }
+}
+
+/// Microseconds as milliseconds with one digit.
+fn millis(elapsed_us: u64) -> String {
+    format!("{}.{} ms", elapsed_us / 1000, elapsed_us % 1000 / 100)
+}
+
+/// A commit for a table, or a dash.
+pub(super) fn short(commit: Option<ObjectId>) -> String {
+    commit.map_or_else(|| "-".to_owned(), |commit| commit.short())
+}
