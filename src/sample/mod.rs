@@ -22,8 +22,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::domain::id::{ObjectId, RepoPath};
-use crate::ports::{PortError, PortResult};
+use crate::ports::PortResult;
 
+mod build;
+mod cast;
+mod checkout;
+mod content;
+mod disk;
+mod files;
+mod flake;
+mod history;
+mod module;
+mod objects;
+mod random;
+mod repository;
+mod superproject;
 mod trouble;
 
 pub use trouble::Trouble;
@@ -96,13 +109,9 @@ impl SampleSpec {
     /// Make it in `dir`, which is created, or is empty.
     ///
     /// # Errors
-    /// When `dir` holds anything, or cannot be written.
+    /// When `dir` holds anything or cannot be written, or the specification cannot be met.
     pub fn build(&self, dir: &Path) -> PortResult<Sample> {
-        Err(PortError::failed(format!(
-            "cannot make a sample of {} modules in {}",
-            self.modules,
-            dir.display()
-        )))
+        build::build(self, dir)
     }
 }
 

@@ -4,7 +4,7 @@
 //! Use it with `mod support;` in a test file. Nothing here reads the user's configuration:
 //! every program gets an environment composed here.
 #![expect(clippy::disallowed_methods, reason = "tests run real programs to compare with")]
-#![allow(dead_code, clippy::allow_attributes, reason = "every test file uses another part")]
+#![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "every test file uses another part")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -123,7 +123,10 @@ pub fn environment(home: &Path) -> BTreeMap<String, std::ffi::OsString> {
     .collect();
     env.insert("HOME".into(), home.into());
     // The only thing that is taken from outside: where programs are.
-    env.insert("PATH".into(), std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()));
+    env.insert(
+        "PATH".into(),
+        std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()),
+    );
     env
 }
 
@@ -179,7 +182,11 @@ impl Fingerprint {
             }
         }
         differ.extend(
-            later.0.keys().filter(|path| !self.0.contains_key(*path)).map(|path| format!("{}: new", path.display())),
+            later
+                .0
+                .keys()
+                .filter(|path| !self.0.contains_key(*path))
+                .map(|path| format!("{}: new", path.display())),
         );
         assert!(differ.is_empty(), "the tree was changed:\n{}", differ.join("\n"));
     }
