@@ -6,6 +6,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests run real programs to compare with")]
 #![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "every test file uses another part")]
 
+pub mod nix;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -232,4 +234,12 @@ pub fn have(program: &str, what: &str) -> bool {
 /// A path from bytes.
 pub fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
+}
+
+/// Unpack a tar archive.
+pub fn unpack(tar: &Path, into: &Path) {
+    let mut command = Command::new("tar");
+    command.env_clear().envs(environment(into)).arg("-xf").arg(tar).arg("-C").arg(into);
+    let output = command.output().expect("tar starts");
+    assert!(output.status.success(), "{}", said(&output));
 }
