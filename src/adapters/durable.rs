@@ -8,6 +8,7 @@
 //! marked them clean, so that a second fsync "succeeds" (the PostgreSQL fsync finding of 2018).
 //! Who meets [`is_fatal`] stops writing for good and reads again at the next start.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Deref;
@@ -180,7 +181,7 @@ pub fn append(disk: &dyn Disk, file: &DiskFile, bytes: &[u8], end: u64) -> Resul
 pub enum Durability {
     /// On stable storage, under its name.
     Synced,
-    /// A power cut may leave the old content, the new, or an empty file: for what can be made again.
+    /// A power cut may leave the old content, the new, or a part of it: for what can be made again.
     Cached,
 }
 
@@ -194,7 +195,21 @@ pub fn write_file(
     bytes: &[u8],
     durability: Durability,
 ) -> Result<(), WriteError> {
-    let temp = temp_name(path);
+    write_file_via(disk, parent(path), path, bytes, durability)
+}
+
+/// As [`write_file`], with the temporary file in another directory of the same file system.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn write_file_via(
+    disk: &dyn Disk,
+    temporary: &Path,
+    path: &Path,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<(), WriteError> {
+    let temp = temporary.join(temp_name(path));
     let attempt = || -> Result<(), WriteError> {
         let file = match disk.open(&temp, Open::New) {
             // Left by a process with our id that died: nobody else uses this name.
@@ -222,11 +237,23 @@ pub fn write_file(
     Ok(())
 }
 
-/// A name next to `path` that no other process writes to.
-fn temp_name(path: &Path) -> PathBuf {
+/// A name that no other process writes to.
+fn temp_name(path: &Path) -> OsString {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
-    path.with_file_name(name)
+    name
+}
+
+/// Remove the temporary files that dead processes left in a directory. Best effort.
+pub fn sweep(disk: &dyn Disk, directory: &Path) {
+    for found in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = found.file_name();
+        let pid =
+            name.to_str().and_then(|name| name.strip_suffix(".tmp")?.rsplit('.').next()?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = disk.remove(&found.path());
+        }
+    }
 }
 
 fn parent(path: &Path) -> &Path {

@@ -360,7 +360,7 @@ impl Verifier {
 fn cid_text(digest: &[u8; 32]) -> [u8; 59] {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut text = *b"bafkrei0000000000000000000000000000000000000000000000000000";
-    // 01 55 12 20 and the digest: the first 7 digits hold 35 bits, of which 32 are the prefix.
+    // Base32 of 01 55 12 20 (version, raw, sha2-256, length) and the digest.
     let (mut bits, mut held, mut at) = (0_u64, 0_u32, 1);
     for byte in [0x01, 0x55, 0x12, 0x20].iter().chain(digest) {
         bits = (bits << 8) | u64::from(*byte);

@@ -101,7 +101,7 @@ fn a_newer_version_and_a_newer_type_are_told_apart() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_flipped_byte_breaks_it_at_that_entry(count in 1..7_u64, line in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), flip in 1..=255_u8) {
