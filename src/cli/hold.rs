@@ -1,19 +1,128 @@
-//! (being built)
+//! `hold` and `unhold`: freeze a module, let it go, accept an upstream whose history changed.
 
+use serde::Serialize;
+
+use super::open::Open;
+use super::outdated::unknown_module;
+use super::show;
 use super::{Exit, Failure, Global};
+use crate::adapters::journal::JournalWriter;
+use crate::domain::event::Event;
+use crate::domain::id::{ModuleName, ObjectId};
+use crate::domain::text;
+use crate::ports::{Journal as _, Repository as _};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct HoldArgs {}
-
-/// Arguments.
-#[derive(Debug, clap::Args)]
-pub struct UnholdArgs {}
-
-pub fn hold(_global: &Global, _args: &HoldArgs) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Failed, "this verb is not built yet"))
+pub struct HoldArgs {
+    /// The module
+    #[arg(value_name = "MODULE")]
+    module: String,
+    /// Why it is frozen: shown wherever the module is
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
 }
 
-pub fn unhold(_global: &Global, _args: &UnholdArgs) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Failed, "this verb is not built yet"))
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct UnholdArgs {
+    /// The module
+    #[arg(value_name = "MODULE")]
+    module: String,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    module: &'a ModuleName,
+    held: bool,
+    reason: Option<&'a str>,
+    accepted: Option<ObjectId>,
+    seq: u64,
+}
+
+/// The longest reason, in bytes: it is kept in the journal's line.
+const MAX_REASON: usize = 4096;
+
+pub(super) fn hold(global: &Global, args: &HoldArgs) -> Result<Exit, Failure> {
+    let reason = args.reason.trim();
+    if reason.is_empty() || reason.len() > MAX_REASON {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("cannot hold {} without a reason of 1 to {MAX_REASON} bytes", text::quoted(&args.module)),
+        )
+        .hint("--reason says why, to whoever meets the hold later"));
+    }
+    let open = Open::new(global)?;
+    let module = existing(&open, &args.module)?;
+    let event = Event::ModuleHeld { module: module.clone(), reason: reason.to_owned() };
+    let seq = append(&open, &module, &event)?;
+    if global.json {
+        let held = Some(reason);
+        return show::json(&Report {
+            schema: "lambda-os/hold/v1",
+            module: &module,
+            held: true,
+            reason: held,
+            accepted: None,
+            seq,
+        });
+    }
+    show::data(&format!("{module} is held: {}\n", text::inert(reason)))
+}
+
+pub(super) fn unhold(global: &Global, args: &UnholdArgs) -> Result<Exit, Failure> {
+    let open = Open::new(global)?;
+    let journal = crate::adapters::journal::JournalReader::open(&open.state_dir)?;
+    let state = journal.state();
+    let named = ModuleName::new(&args.module);
+    let accepted = state.tips.get(&named).and_then(|seen| seen.rewritten_to);
+    let was_held = state.holds.contains_key(&named);
+    if !was_held && accepted.is_none() {
+        // A module that is gone may still be unheld; one that never was gets the nearest name.
+        let module = existing(&open, &args.module)?;
+        if let Some((_, reason)) =
+            open.settings.module_holds().into_iter().find(|(held, _)| held == module.as_str())
+        {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{module} is held by the configuration: {}", text::inert(&reason)),
+            )
+            .hint("take the hold out of the configuration file"));
+        }
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{module} is neither held nor is its upstream rewritten"),
+        )
+        .hint("lambda-os outdated shows what is held"));
+    }
+    let event = Event::ModuleUnheld { module: named.clone(), accepted };
+    let seq = append(&open, &named, &event)?;
+    if global.json {
+        return show::json(&Report {
+            schema: "lambda-os/unhold/v1",
+            module: &named,
+            held: false,
+            reason: None,
+            accepted,
+            seq,
+        });
+    }
+    let accepts = accepted
+        .map_or_else(String::new, |tip| format!("; its upstream's history is accepted at {}", tip.short()));
+    let lifted = if was_held { "is not held any more" } else { "was not held" };
+    show::data(&format!("{named} {lifted}{accepts}\n"))
+}
+
+/// The module with this name.
+fn existing(open: &Open, wanted: &str) -> Result<ModuleName, Failure> {
+    let discovery = open.repository.discover()?;
+    let known: Vec<&str> = discovery.modules.iter().map(|module| module.name.as_str()).collect();
+    if known.contains(&wanted) { Ok(ModuleName::new(wanted)) } else { Err(unknown_module(wanted, &known)) }
+}
+
+fn append(open: &Open, module: &ModuleName, event: &Event) -> Result<u64, Failure> {
+    let mut journal = JournalWriter::open(&open.state_dir, &open.clock)?;
+    Ok(journal.append(module.as_str(), event)?.seq)
 }

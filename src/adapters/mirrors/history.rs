@@ -18,6 +18,10 @@ const MAX_FILE: usize = 64 << 20;
 /// Several object directories as one.
 pub(super) struct Objects(Odb<'static>);
 
+/// How wrong two committers' clocks may be against each other before a common commit could
+/// be counted. A week of common history is cheap to walk.
+const CLOCK_SKEW_S: i64 = 7 * 86_400;
+
 /// Which side a commit was reached from.
 const FROM: u8 = 1;
 const TO: u8 = 2;
@@ -45,8 +49,8 @@ impl Objects {
     /// Commits on each side that the other has not, as `git rev-list --count` both ways.
     ///
     /// Paints down from both ends, newest first. It goes on until nothing is left that is not
-    /// common, and then as long as a common commit is not older than the oldest one counted,
-    /// so that clocks that were wrong do not make a common commit count.
+    /// common, and then as long as a common commit is not clearly older than the oldest one
+    /// counted, so that clocks that were wrong do not make a common commit count.
     pub(super) fn relation(&self, from: ObjectId, to: ObjectId) -> PortResult<Relation> {
         let (Some(one), Some(two)) = (oid(from), oid(to)) else {
             return Err(PortError::failed("cannot compare commits of a SHA-256 repository"));
@@ -76,7 +80,7 @@ impl Objects {
             }
             let colour = colours[&commit];
             if colour == BOTH {
-                if open == 0 && time < oldest {
+                if open == 0 && time < oldest.saturating_sub(CLOCK_SKEW_S) {
                     break;
                 }
             } else {
@@ -89,9 +93,15 @@ impl Objects {
                 if before | colour == before {
                     continue;
                 }
-                if let std::collections::btree_map::Entry::Vacant(place) = commits.entry(parent) {
-                    let Some(read) = self.commit(parent)? else { return Ok(Relation::Missing(id(parent))) };
-                    place.insert(read);
+                if !commits.contains_key(&parent) {
+                    match self.commit(parent)? {
+                        Some(read) => {
+                            commits.insert(parent, read);
+                        }
+                        // Below a common commit nothing is counted: a shallow checkout ends here.
+                        None if colour == BOTH => continue,
+                        None => return Ok(Relation::Missing(id(parent))),
+                    }
                 }
                 let after = before | colour;
                 colours.insert(parent, after);

@@ -10,7 +10,7 @@
 //! history that was rewritten can still be explained.
 
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -201,10 +201,11 @@ impl Mirror {
         let git_dir = self.git_dir();
         walk(&git_dir, &mut |path, _| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let is_stray = path.extension().is_some_and(|extension| extension == "lock")
-                || name.starts_with("tmp_")
-                || name.starts_with(".tmp")
-                || name.starts_with(".seen-");
+            let is_stray =
+                path.extension().is_some_and(|extension| extension == "lock" || extension == "temp")
+                    || name.starts_with("tmp_")
+                    || name.starts_with(".tmp")
+                    || name.starts_with(".seen-");
             if is_stray {
                 let _ = fs::remove_file(path);
             }
@@ -229,13 +230,7 @@ impl Mirror {
 
 /// Every file below a directory; what vanishes meanwhile is passed over, links are not followed.
 fn walk(directory: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata)) {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => {
-            debug_assert!(error.kind() != ErrorKind::InvalidInput);
-            return;
-        }
-    };
+    let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let Ok(found) = entry.metadata() else { continue };
         if found.is_dir() {

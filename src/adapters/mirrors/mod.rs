@@ -19,7 +19,7 @@ use std::time::Duration;
 use self::history::Objects;
 use self::mirror::{Memory, Mirror};
 use self::pool::Caps;
-use self::remote::{Advertised, Refusal};
+use self::remote::{Access, Advertised, Refusal};
 use super::clock::SystemClock;
 use crate::domain::id::{ObjectId, RepoPath};
 use crate::domain::module::Module;
@@ -47,6 +47,7 @@ pub struct Mirrors {
     clock: Box<dyn Clock + Send>,
     stale_after: Duration,
     insecure_loopback: bool,
+    access: Access,
 }
 
 /// One location, and what its modules want from it.
@@ -73,6 +74,7 @@ impl Mirrors {
             clock: Box::new(SystemClock),
             stale_after: Duration::from_secs(86_400),
             insecure_loopback: false,
+            access: Access::default(),
         }
     }
 
@@ -94,6 +96,13 @@ impl Mirrors {
     #[must_use]
     pub fn allow_insecure_loopback(mut self) -> Self {
         self.insecure_loopback = true;
+        self
+    }
+
+    /// Use another home directory, and no system-wide git configuration: for tests.
+    #[must_use]
+    pub fn with_home(mut self, home: &Path) -> Self {
+        self.access = Access { home: Some(home.to_owned()) };
         self
     }
 
@@ -166,7 +175,7 @@ impl Mirrors {
                 "{host} did not answer the other modules; not asked"
             )));
         }
-        match Self::asked(job, options) {
+        match self.asked(job, options) {
             Ok((answers, head)) => {
                 memory = Memory {
                     v: 1,
@@ -206,13 +215,14 @@ impl Mirrors {
 
     /// One question, and a fetch for each branch that moved.
     fn asked(
+        &self,
         job: &Job<'_>,
         options: &DetectOptions,
     ) -> Result<(Vec<UpstreamAnswer>, Option<String>), Refusal> {
         let branches: Vec<Option<String>> = job.wanted.iter().map(|(_, branch)| branch.clone()).collect();
         let advertised = match read_here(job) {
             Some(found) => found.into_iter().map(Ok).collect(),
-            None => remote::advertised(job.url, &branches, options.probe_timeout, options.max_refs)?,
+            None => self.access.advertised(job.url, &branches, options.probe_timeout, options.max_refs)?,
         };
         let head = advertised.iter().zip(&branches).find_map(|(found, branch)| match (found, branch) {
             (Ok(found), None) => Some(found.branch.clone()),
@@ -221,7 +231,7 @@ impl Mirrors {
         let mut answers = Vec::with_capacity(advertised.len());
         for found in advertised {
             answers.push(match found {
-                Ok(found) => match mirrored(job, &found, options)? {
+                Ok(found) => match self.mirrored(job, &found, options)? {
                     Some(tip) => UpstreamAnswer::Tip { branch: found.branch, tip, fresh: true },
                     None => UpstreamAnswer::Unknown(format!(
                         "its branch {} vanished while it was fetched",
@@ -232,6 +242,43 @@ impl Mirrors {
             });
         }
         Ok((answers, head))
+    }
+
+    /// Bring a branch into the mirror if it moved; its tip there, `None` when it vanished meanwhile.
+    fn mirrored(
+        &self,
+        job: &Job<'_>,
+        found: &Advertised,
+        options: &DetectOptions,
+    ) -> Result<Option<ObjectId>, Refusal> {
+        let mirror = &job.mirror;
+        if mirror.tip(&found.branch) == Some(found.tip) {
+            return Ok(Some(found.tip));
+        }
+        let _held = mirror.hold(options.probe_timeout).map_err(Refusal::Unreachable)?;
+        mirror.create(found.tip.as_bytes().len()).map_err(Refusal::Useless)?;
+        mirror.sweep();
+        if let Some(before) = mirror.tip(&found.branch) {
+            mirror.keep(before).map_err(Refusal::Useless)?;
+        }
+        let limit = options.max_mirror_bytes;
+        let mut too_big = || {
+            let size = mirror.size();
+            (size > limit).then(|| format!("it is larger than {} MiB", limit >> 20))
+        };
+        let into = Mirror::tip_ref(&found.branch);
+        self.access.fetch(
+            &mirror.git_dir(),
+            job.url,
+            &found.branch,
+            &into,
+            options.fetch_timeout,
+            &mut too_big,
+        )?;
+        if let Some(why) = too_big() {
+            return Err(Refusal::TooMuch(why));
+        }
+        Ok(mirror.tip(&found.branch))
     }
 
     /// Why a location is left alone now.
@@ -318,31 +365,6 @@ fn remembered(job: &Job<'_>, memory: &Memory, branch: Option<&str>) -> UpstreamA
         Some((branch, tip)) => UpstreamAnswer::Tip { branch, tip, fresh: false },
         None => UpstreamAnswer::Unknown("it was never fetched, and this run is offline".to_owned()),
     }
-}
-
-/// Bring a branch into the mirror if it moved; its tip there, `None` when it vanished meanwhile.
-fn mirrored(job: &Job<'_>, found: &Advertised, options: &DetectOptions) -> Result<Option<ObjectId>, Refusal> {
-    let mirror = &job.mirror;
-    if mirror.tip(&found.branch) == Some(found.tip) {
-        return Ok(Some(found.tip));
-    }
-    let _held = mirror.hold(options.probe_timeout).map_err(Refusal::Unreachable)?;
-    mirror.create(found.tip.as_bytes().len()).map_err(Refusal::Useless)?;
-    mirror.sweep();
-    if let Some(before) = mirror.tip(&found.branch) {
-        mirror.keep(before).map_err(Refusal::Useless)?;
-    }
-    let limit = options.max_mirror_bytes;
-    let mut too_big = || {
-        let size = mirror.size();
-        (size > limit).then(|| format!("it is larger than {} MiB", limit >> 20))
-    };
-    let into = Mirror::tip_ref(&found.branch);
-    remote::fetch(&mirror.git_dir(), job.url, &found.branch, &into, options.fetch_timeout, &mut too_big)?;
-    if let Some(why) = too_big() {
-        return Err(Refusal::TooMuch(why));
-    }
-    Ok(mirror.tip(&found.branch))
 }
 
 /// A length of time for people.

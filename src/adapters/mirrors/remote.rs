@@ -5,7 +5,7 @@
 //! remote helpers, prompts, any protocol that the location did not name, and every inherited
 //! `GIT_*`. `GIT_ALLOW_PROTOCOL` holds after `url.*.insteadOf` too.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -82,36 +82,52 @@ pub(super) struct Advertised {
     pub(super) tip: ObjectId,
 }
 
-fn git(url: &RemoteUrl, deadline: Duration) -> Invocation {
-    let mut invocation = Invocation::new("git").deadline(deadline).output_cap(1 << 20).cwd("/");
-    for key in KEPT {
-        if let Some(value) = std::env::var_os(key) {
-            invocation = invocation.env(key, value);
+/// How the `git` program is let out.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Access {
+    /// Instead of the operator's home, and then without system-wide configuration.
+    pub(super) home: Option<PathBuf>,
+}
+
+impl Access {
+    fn git(&self, url: &RemoteUrl, deadline: Duration) -> Invocation {
+        let mut invocation = Invocation::new("git").deadline(deadline).output_cap(1 << 20).cwd("/");
+        for key in KEPT {
+            if let Some(value) = std::env::var_os(key) {
+                invocation = invocation.env(key, value);
+            }
         }
+        let allowed = match url {
+            // `insteadOf` may turn one into the other.
+            RemoteUrl::Https(_) | RemoteUrl::Ssh(_) | RemoteUrl::Scp(_) => "https:ssh",
+            RemoteUrl::LoopbackHttp(_) => "http",
+            RemoteUrl::Path(_) | RemoteUrl::File(_) => "file",
+        };
+        let mut settings: Vec<(&str, &str)> = FIXED.to_vec();
+        if !matches!(url, RemoteUrl::Path(_) | RemoteUrl::File(_)) && !operator_has_ssh_command() {
+            settings.push(("core.sshCommand", "ssh -oBatchMode=yes -oConnectTimeout=15"));
+        }
+        if let Some(home) = &self.home {
+            invocation = invocation
+                .env("HOME", home)
+                .env("XDG_CONFIG_HOME", home.join(".config"))
+                .env("GIT_CONFIG_NOSYSTEM", "1");
+        }
+        for (at, (key, value)) in settings.iter().enumerate() {
+            invocation = invocation
+                .env(format!("GIT_CONFIG_KEY_{at}"), key)
+                .env(format!("GIT_CONFIG_VALUE_{at}"), value);
+        }
+        invocation
+            .env("GIT_CONFIG_COUNT", settings.len().to_string())
+            .env("GIT_ALLOW_PROTOCOL", allowed)
+            .env("GIT_PROTOCOL_FROM_USER", "0")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("GIT_CEILING_DIRECTORIES", "/")
+            .env("SSH_ASKPASS_REQUIRE", "never")
     }
-    let allowed = match url {
-        // `insteadOf` may turn one into the other.
-        RemoteUrl::Https(_) | RemoteUrl::Ssh(_) | RemoteUrl::Scp(_) => "https:ssh",
-        RemoteUrl::LoopbackHttp(_) => "http",
-        RemoteUrl::Path(_) | RemoteUrl::File(_) => "file",
-    };
-    let mut settings: Vec<(&str, &str)> = FIXED.to_vec();
-    if !matches!(url, RemoteUrl::Path(_) | RemoteUrl::File(_)) && !operator_has_ssh_command() {
-        settings.push(("core.sshCommand", "ssh -oBatchMode=yes -oConnectTimeout=15"));
-    }
-    for (at, (key, value)) in settings.iter().enumerate() {
-        invocation =
-            invocation.env(format!("GIT_CONFIG_KEY_{at}"), key).env(format!("GIT_CONFIG_VALUE_{at}"), value);
-    }
-    invocation
-        .env("GIT_CONFIG_COUNT", settings.len().to_string())
-        .env("GIT_ALLOW_PROTOCOL", allowed)
-        .env("GIT_PROTOCOL_FROM_USER", "0")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_NO_LAZY_FETCH", "1")
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .env("GIT_CEILING_DIRECTORIES", "/")
-        .env("SSH_ASKPASS_REQUIRE", "never")
 }
 
 /// True when the operator's own configuration says how ssh is started: then it stays so.
@@ -128,32 +144,36 @@ fn operator_has_ssh_command() -> bool {
     })
 }
 
-/// One `ls-remote`: the tip of `branch`, or of the branch that HEAD names.
-pub(super) fn advertised(
-    url: &RemoteUrl,
-    branches: &[Option<String>],
-    deadline: Duration,
-    max_refs: usize,
-) -> Result<Vec<Result<Advertised, String>>, Refusal> {
-    let cap = max_refs.saturating_mul(200).max(1 << 16);
-    let too_many = || Refusal::TooMuch(format!("it advertises more than {max_refs} refs"));
-    let output = git(url, deadline)
-        .output_cap(cap)
-        .args(["ls-remote", "--symref", "--quiet", "--"])
-        .arg(url.to_string())
-        .run()
-        .map_err(|error| match error {
-            ProcessError::TooMuchOutput { .. } => too_many(),
-            error => Refusal::Unreachable(failure(&error)),
-        })?;
-    if !output.status.success() {
-        return Err(Refusal::Unreachable(said(&output.stderr)));
+impl Access {
+    /// One `ls-remote`: the tip of `branch`, or of the branch that HEAD names.
+    pub(super) fn advertised(
+        &self,
+        url: &RemoteUrl,
+        branches: &[Option<String>],
+        deadline: Duration,
+        max_refs: usize,
+    ) -> Result<Vec<Result<Advertised, String>>, Refusal> {
+        let cap = max_refs.saturating_mul(200).max(1 << 16);
+        let too_many = || Refusal::TooMuch(format!("it advertises more than {max_refs} refs"));
+        let output = self
+            .git(url, deadline)
+            .output_cap(cap)
+            .args(["ls-remote", "--symref", "--quiet", "--"])
+            .arg(url.to_string())
+            .run()
+            .map_err(|error| match error {
+                ProcessError::TooMuchOutput { .. } => too_many(),
+                error => Refusal::Unreachable(failure(&error)),
+            })?;
+        if !output.status.success() {
+            return Err(Refusal::Unreachable(said(&output.stderr)));
+        }
+        let listed = String::from_utf8_lossy(&output.stdout);
+        if listed.lines().count() > max_refs {
+            return Err(too_many());
+        }
+        Ok(branches.iter().map(|branch| choose(&listed, branch.as_deref())).collect())
     }
-    let listed = String::from_utf8_lossy(&output.stdout);
-    if listed.lines().count() > max_refs {
-        return Err(too_many());
-    }
-    Ok(branches.iter().map(|branch| choose(&listed, branch.as_deref())).collect())
 }
 
 /// The wanted branch in the output of `ls-remote --symref`.
@@ -184,36 +204,40 @@ fn choose(listed: &str, branch: Option<&str>) -> Result<Advertised, String> {
     }
 }
 
-/// Fetch one branch into a ref of a bare mirror; `watch` may stop it.
-pub(super) fn fetch(
-    mirror: &Path,
-    url: &RemoteUrl,
-    branch: &str,
-    into: &str,
-    deadline: Duration,
-    watch: &mut dyn FnMut() -> Option<String>,
-) -> Result<(), Refusal> {
-    let output = git(url, deadline)
-        .arg("--git-dir")
-        .arg(mirror)
-        .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"])
-        .args(["--no-auto-maintenance", "--no-show-forced-updates", "--refmap=", "--force", "--"])
-        .arg(url.to_string())
-        .arg(format!("+refs/heads/{branch}:{into}"))
-        .run_watched(Duration::from_millis(50), watch)
-        .map_err(|error| match error {
-            ProcessError::Stopped { why, .. } => Refusal::TooMuch(why),
-            error => Refusal::Unreachable(failure(&error)),
-        })?;
-    if output.status.success() {
-        return Ok(());
+impl Access {
+    /// Fetch one branch into a ref of a bare mirror; `watch` may stop it.
+    pub(super) fn fetch(
+        &self,
+        mirror: &Path,
+        url: &RemoteUrl,
+        branch: &str,
+        into: &str,
+        deadline: Duration,
+        watch: &mut dyn FnMut() -> Option<String>,
+    ) -> Result<(), Refusal> {
+        let output = self
+            .git(url, deadline)
+            .arg("--git-dir")
+            .arg(mirror)
+            .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"])
+            .args(["--no-auto-maintenance", "--no-show-forced-updates", "--refmap=", "--force", "--"])
+            .arg(url.to_string())
+            .arg(format!("+refs/heads/{branch}:{into}"))
+            .run_watched(Duration::from_millis(50), watch)
+            .map_err(|error| match error {
+                ProcessError::Stopped { why, .. } => Refusal::TooMuch(why),
+                error => Refusal::Unreachable(failure(&error)),
+            })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = said(&output.stderr);
+        Err(if said.contains("fsck") || said.contains("index-pack") || said.contains("unpack-objects") {
+            Refusal::Useless(format!("what it sent was refused: {said}"))
+        } else {
+            Refusal::Unreachable(said)
+        })
     }
-    let said = said(&output.stderr);
-    Err(if said.contains("fsck") || said.contains("index-pack") || said.contains("unpack-objects") {
-        Refusal::Useless(format!("what it sent was refused: {said}"))
-    } else {
-        Refusal::Unreachable(said)
-    })
 }
 
 fn failure(error: &ProcessError) -> String {
