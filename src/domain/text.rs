@@ -7,13 +7,16 @@
 use std::fmt::Write as _;
 
 /// True for characters that change how other characters are shown, or are not shown at all:
-/// controls (C0, C1, DEL), bidirectional controls, zero-width and line separators, tags, BOM.
+/// controls (C0, C1, DEL), bidirectional controls, line separators, and what Unicode calls
+/// default ignorable (zero-width, fillers, variation selectors, tags, byte order mark).
 #[must_use]
 pub fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}')
 }
 
@@ -90,12 +93,12 @@ pub fn clipped(shown: &str, max: usize) -> String {
 }
 
 /// A repository path as git shows it with `core.quotePath=false`: itself where it is plain,
-/// else in double quotes with C escapes. Injective: see [`git_unquoted`].
+/// else in double quotes with C escapes. What git would show raw and is not inert (active
+/// characters beyond ASCII, bytes that are not UTF-8) is escaped too. Injective: see [`git_unquoted`].
 #[must_use]
 pub fn git_quoted(path: &[u8]) -> String {
     if let Ok(plain) = std::str::from_utf8(path)
-        && !plain.starts_with('"')
-        && !plain.contains('\\')
+        && !plain.contains(['"', '\\'])
         && !plain.chars().any(is_active)
     {
         return plain.to_owned();
@@ -109,6 +112,10 @@ pub fn git_quoted(path: &[u8]) -> String {
                 '\n' => shown.push_str("\\n"),
                 '\t' => shown.push_str("\\t"),
                 '\r' => shown.push_str("\\r"),
+                '\u{7}' => shown.push_str("\\a"),
+                '\u{8}' => shown.push_str("\\b"),
+                '\u{b}' => shown.push_str("\\v"),
+                '\u{c}' => shown.push_str("\\f"),
                 c if is_active(c) => {
                     let mut buffer = [0; 4];
                     for byte in c.encode_utf8(&mut buffer).bytes() {
@@ -129,6 +136,11 @@ pub fn git_quoted(path: &[u8]) -> String {
 /// The bytes that [`git_quoted`] shows so; `None` for text that it never writes.
 #[must_use]
 pub fn git_unquoted(shown: &str) -> Option<Vec<u8>> {
+    // Two texts for one path would give one thing two identities.
+    unescaped(shown).filter(|bytes| git_quoted(bytes) == shown)
+}
+
+fn unescaped(shown: &str) -> Option<Vec<u8>> {
     let Some(inner) = shown.strip_prefix('"') else {
         return Some(shown.as_bytes().to_vec());
     };
