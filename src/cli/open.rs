@@ -9,8 +9,6 @@ use crate::adapters::journal::JournalReader;
 use crate::adapters::mirrors::Mirrors;
 use crate::adapters::state_dir::StateDir;
 use crate::config::{self, Settings, Source};
-use crate::domain::drift::DriftLimits;
-use crate::domain::plan::PlanLimits;
 use crate::domain::state::State;
 use crate::ops::cycle::CycleOptions;
 
@@ -79,8 +77,8 @@ impl Open {
         CycleOptions {
             snapshot: self.settings.snapshot_options(),
             detect: self.settings.detect_options(self.offline),
-            drift: DriftLimits::default(),
-            plan: PlanLimits::default(),
+            drift: self.settings.drift_limits(),
+            plan: self.settings.plan_limits(),
         }
     }
 

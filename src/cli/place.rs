@@ -40,11 +40,12 @@ pub(super) fn find(global: &Global) -> Place {
 
 fn settle(settings: Settings, explicit: Option<&Path>, repository: &GitRepository) -> PortResult<Settings> {
     let ours = settings.workspace.as_deref().is_none_or(|path| real(path) == real(repository.work_tree()));
-    match (ours, explicit) {
-        (true, _) if settings.source == Source::Defaults => config::workspace_only(repository.common_dir()),
+    match (ours, &settings.source) {
+        (true, Source::Defaults) => config::load(explicit, Some(repository.common_dir())),
         (true, _) => Ok(settings),
-        (false, None) => config::workspace_only(repository.common_dir()),
-        (false, Some(_)) => {
+        // The system's file was found, not named: another workspace has its own.
+        (false, Source::System(_)) => config::workspace_only(repository.common_dir()),
+        (false, _) => {
             let theirs = settings.workspace.unwrap_or_default();
             Err(PortError::failed(format!(
                 "the configuration is for {}, not for {}",
