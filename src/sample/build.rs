@@ -6,11 +6,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::cast::{Role, cast};
+use super::fate::{self, Fate};
 use super::history::{self, Histories, Line, Pin, TOOLCHAIN};
-use super::module::{self, CloneState};
 use super::superproject::{self, Lies};
-use super::{Sample, SampleModule, SampleSpec, disk};
-use crate::domain::id::RepoPath;
+use super::{Sample, SampleModule, SampleSpec, Trouble, disk, mishap, module, trouble};
+use crate::domain::id::{ObjectId, RepoPath};
 use crate::domain::text;
 use crate::ports::{FailureKind, PortError, PortResult};
 
@@ -33,45 +33,46 @@ pub(super) fn build(spec: &SampleSpec, dir: &Path) -> PortResult<Sample> {
     let root = disk::canonical(dir)?;
     let upstreams = root.join("upstreams");
     let superproject = root.join("workspace");
-    let cast = cast(spec.modules, spec.seed);
+    let mut cast = cast(spec.modules, spec.seed);
+    let victims = trouble::victims(spec, &cast)?;
+    if let Some(at) = victims.get(&Trouble::HostileFileNames) {
+        cast[*at].hostile_names = true;
+    }
     let histories = history::live(&cast, spec.files, spec.seed);
-    let modules: Vec<SampleModule> = cast
-        .iter()
-        .enumerate()
-        .map(|(at, role)| facts(&root, &cast, at, role, &histories.lines[at]))
+    let fates: Vec<Fate> = (0..cast.len())
+        .map(|at| {
+            let trouble = victims.iter().find(|(_, victim)| **victim == at).map(|(trouble, _)| *trouble);
+            fate::fate(&histories.lines[at], trouble)
+        })
         .collect();
+    let modules: Vec<SampleModule> =
+        (0..cast.len()).map(|at| facts(&root, &cast, at, &histories.lines[at], &fates[at])).collect();
 
     let toolchain = upstreams.join(TOOLCHAIN.0).join(format!("{}.git", TOOLCHAIN.1));
     module::upstream(&toolchain, &histories.toolchain, "main")?;
     in_parallel(&modules, |at, facts| {
         let (role, line) = (&cast[at], &histories.lines[at]);
         module::upstream(&facts.upstream, line, role.branch)?;
-        let pin = pin_of(line);
-        let state = CloneState {
-            files: &pin.files,
-            head: pin.locked.rev,
-            on_branch: false,
-            shallow: false,
-            local: None,
-        };
-        module::clone(&superproject, role, line, &facts.upstream, &state)
+        match &fates[at].clone {
+            Some(state) => module::clone(&superproject, role, line, &facts.upstream, state),
+            None => disk::create_dir(&facts.checkout),
+        }
     })?;
 
-    let head = write_superproject(spec, &superproject, &cast, &histories, &modules)?;
-    Ok(Sample { root, superproject, upstreams, head, modules, victims: BTreeMap::new() })
+    let head = write_superproject(spec, &superproject, &cast, &histories, &fates, &modules, &victims)?;
+    let victims = victims.into_iter().map(|(trouble, at)| (trouble, modules[at].name.clone())).collect();
+    let canaries = root.join("canaries");
+    let mut sample = Sample { root, superproject, upstreams, head, modules, canaries, victims };
+    mishap::happen(spec, &mut sample)?;
+    Ok(sample)
 }
 
-fn pin_of(line: &Line) -> &Pin {
-    line.pin.as_ref().expect("because a line that lived has a pin")
-}
-
-fn facts(root: &Path, cast: &[Role], at: usize, role: &Role, line: &Line) -> SampleModule {
+fn facts(root: &Path, cast: &[Role], at: usize, line: &Line, fate: &Fate<'_>) -> SampleModule {
+    let role = &cast[at];
     let path = format!("repos/{}", role.directory);
     let called = |role: &Role| role.input.clone().unwrap_or_else(|| role.directory.clone());
-    let pin = pin_of(line);
     let mut dependencies: Vec<String> = role.needs.iter().map(|need| called(&cast[*need])).collect();
     dependencies.sort();
-    let _ = at;
     SampleModule {
         name: called(role),
         input: role.input.clone(),
@@ -87,10 +88,10 @@ fn facts(root: &Path, cast: &[Role], at: usize, role: &Role, line: &Line) -> Sam
         upstream: root.join("upstreams").join(role.owner).join(format!("{}.git", role.repo)),
         checkout: root.join("workspace").join(&path),
         git_dir: root.join("workspace/.git/modules").join(&path),
-        pinned: pin.locked.rev,
+        pinned: fate.gitlink,
         tip: line.tip(),
-        behind: u32::try_from(line.commits().len() - pin.depth).unwrap_or(0),
-        ahead: 0,
+        behind: fate.behind,
+        ahead: fate.ahead,
     }
 }
 
@@ -99,12 +100,23 @@ fn write_superproject(
     work_tree: &Path,
     cast: &[Role],
     histories: &Histories,
+    fates: &[Fate<'_>],
     modules: &[SampleModule],
-) -> PortResult<crate::domain::id::ObjectId> {
-    let first: Vec<&Pin> =
-        histories.lines.iter().map(|line| line.first.as_ref().unwrap_or_else(|| pin_of(line))).collect();
-    let last: Vec<&Pin> = histories.lines.iter().map(pin_of).collect();
-    let lies = Lies::default();
+    victims: &BTreeMap<Trouble, usize>,
+) -> PortResult<ObjectId> {
+    let first: Vec<&Pin> = histories.lines.iter().map(Line::first).collect();
+    let last: Vec<&Pin> = fates.iter().map(|fate| fate.locked.as_ref()).collect();
+    let victim = |trouble| victims.get(&trouble).copied();
+    let mut lies = Lies {
+        update_command: victim(Trouble::HostileConfig),
+        hostile_modules: spec.trouble.contains(&Trouble::HostileModules),
+        ..Lies::default()
+    };
+    lies.gitlinks.extend(fates.iter().map(|fate| fate.gitlink).enumerate());
+    lies.stale.extend(victim(Trouble::StaleDepGraph));
+    lies.branches.extend(victim(Trouble::MissingBranch).map(|at| (at, "no-such-branch")));
+    lies.url_revisions
+        .extend(victim(Trouble::IncoherentUrl).map(|at| (at, histories.lines[at].first().locked.rev)));
     let history = [
         (
             superproject::files(spec, cast, histories, &first, &Lies::default()),
@@ -115,7 +127,15 @@ fn write_superproject(
     ];
     let urls: Vec<(String, String)> = modules
         .iter()
-        .map(|module| (module.path.to_string(), module.upstream.to_string_lossy().into_owned()))
+        .enumerate()
+        .filter(|(at, _)| fates[*at].clone.is_some())
+        .map(|(at, module)| {
+            let mut location = module.upstream.to_string_lossy().into_owned();
+            if victim(Trouble::MissingRemote) == Some(at) {
+                location.push_str(".gone");
+            }
+            (module.path.to_string(), location)
+        })
         .collect();
     superproject::write(work_tree, &history, &urls)
 }

@@ -27,6 +27,8 @@ pub(super) struct Role {
     pub(super) branch: &'static str,
     /// Its `.gitattributes` keeps `ci/` out of archives, and so out of its `narHash`.
     pub(super) export_ignore: bool,
+    /// It has files whose names are hard to handle.
+    pub(super) hostile_names: bool,
 }
 
 impl Role {
@@ -131,6 +133,7 @@ fn named(at: usize, part: &Part) -> Role {
         needs: needs.to_vec(),
         branch: if at % 3 == 1 { "main" } else { "master" },
         export_ignore: at % 5 == 1,
+        hostile_names: false,
     }
 }
 
@@ -162,6 +165,7 @@ fn ordinary(at: usize, random: &mut Random, before: &[Role], levels: &[usize]) -
         needs,
         branch: if number.is_multiple_of(2) { "main" } else { "master" },
         export_ignore: at % 5 == 1,
+        hostile_names: false,
         repo,
     }
 }

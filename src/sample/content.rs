@@ -8,6 +8,7 @@ use serde_json::json;
 use super::cast::Role;
 use super::files::{Files, Mode};
 use super::flake::{self, Input};
+use super::hostile;
 use super::random::Random;
 
 /// What a module's first commit holds, `files` of them when its flake and lock come in later.
@@ -28,6 +29,9 @@ pub(super) fn base(role: &Role, files: usize, seed: u64) -> Files {
         all.put("metadata.json", metadata(role, &[], "1.0.0"));
     }
     let mut random = Random::new(seed, &role.repo);
+    if role.hostile_names {
+        hostile::tracked_names(&mut all);
+    }
     // A flake adds flake.nix, flake.lock and nix/build.sh.
     let fixed = all.0.len() + if role.flake { 3 } else { 0 };
     for number in 0..files.saturating_sub(fixed) {

@@ -41,9 +41,9 @@ pub(super) struct Line {
     state: u32,
     time: i64,
     /// What the superproject's first commit pins.
-    pub(super) first: Option<Pin>,
+    first: Option<Pin>,
     /// What the superproject pins.
-    pub(super) pin: Option<Pin>,
+    pin: Option<Pin>,
     seen: Option<ObjectId>,
     /// Objects up to the pin, and those after it.
     pub(super) packs: (Option<Pack>, Option<Pack>),
@@ -55,7 +55,7 @@ pub(super) struct Pin {
     pub(super) locked: Arc<Locked>,
     pub(super) inputs: BTreeMap<String, Input>,
     pub(super) files: Files,
-    /// How many commits there were, this one included.
+    /// How many commits upstream had then.
     pub(super) depth: usize,
 }
 
@@ -80,6 +80,16 @@ impl Line {
     /// The commits' ids, oldest first.
     pub(super) fn commits(&self) -> impl DoubleEndedIterator<Item = ObjectId> + ExactSizeIterator {
         self.commits.iter().map(|(id, _)| *id)
+    }
+
+    /// What the superproject's first commit pins.
+    pub(super) fn first(&self) -> &Pin {
+        self.first.as_ref().expect("because a line that lived has pins")
+    }
+
+    /// What the superproject pins.
+    pub(super) fn pin(&self) -> &Pin {
+        self.pin.as_ref().expect("because a line that lived has pins")
     }
 
     /// The newest commit.
@@ -128,14 +138,14 @@ impl Line {
         }
     }
 
-    /// A commit on top of a pin that only a clone has; its objects are the ones of `local`.
+    /// A commit on top of a pin that only a clone has; its objects are added to `local`.
     pub(super) fn unpushed(&self, below: &Pin, local: &mut Objects, message: &str) -> Pin {
         let mut files = below.files.clone();
         files.put("src/local.txt", format!("{message}\n"));
         let time = below.locked.last_modified + 1800;
         let lock = below.locked.lock.clone();
         let (_, locked) = commit(local, &files, self.export_ignore, &[below.locked.rev], time, message, lock);
-        Pin { locked: Arc::new(locked), inputs: below.inputs.clone(), files, depth: below.depth + 1 }
+        Pin { locked: Arc::new(locked), inputs: below.inputs.clone(), files, depth: below.depth }
     }
 }
 

@@ -29,9 +29,13 @@ mod cast;
 mod checkout;
 mod content;
 mod disk;
+mod edit;
+mod fate;
 mod files;
 mod flake;
 mod history;
+mod hostile;
+mod mishap;
 mod module;
 mod objects;
 mod random;
@@ -129,6 +133,8 @@ pub struct Sample {
     /// Every regular module, in the order in which they were made (dependencies first, but
     /// for cycles).
     pub modules: Vec<SampleModule>,
+    /// Where hostile commands would leave a trace; made when there are any.
+    pub canaries: PathBuf,
     /// Which module each trouble hit, by [`SampleModule::name`].
     pub victims: BTreeMap<Trouble, String>,
 }

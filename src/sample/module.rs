@@ -1,5 +1,6 @@
 //! One module on disk: its bare upstream, and its clone in the superproject.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::cast::Role;
@@ -16,7 +17,7 @@ use crate::ports::PortResult;
 #[derive(Debug)]
 pub(super) struct CloneState<'a> {
     /// What is checked out.
-    pub(super) files: &'a Files,
+    pub(super) files: Cow<'a, Files>,
     /// The commit that it is.
     pub(super) head: ObjectId,
     /// HEAD names the branch.
@@ -94,5 +95,5 @@ pub(super) fn clone(
             pack.write(&git_dir)?;
         }
     }
-    checkout::check_out(&work_tree, &git_dir, state.files, &tree)
+    checkout::check_out(&work_tree, &git_dir, &state.files, &tree)
 }

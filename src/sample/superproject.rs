@@ -10,6 +10,7 @@ use super::content;
 use super::files::{Files, Mode};
 use super::flake::{self, Input};
 use super::history::{Histories, Pin};
+use super::hostile;
 use super::objects::{self, Kind, Objects};
 use super::repository::{self, Layout, config_quoted};
 use super::{DepGraphSchema, SampleSpec, UrlStyle};
@@ -30,6 +31,10 @@ pub(super) struct Lies {
     pub(super) stale: BTreeSet<usize>,
     /// Other branches in `.gitmodules`.
     pub(super) branches: BTreeMap<usize, &'static str>,
+    /// A module with a command in `.gitmodules`.
+    pub(super) update_command: Option<usize>,
+    /// Sections and gitlinks that attack.
+    pub(super) hostile_modules: bool,
 }
 
 /// The files of a superproject commit with these pins.
@@ -68,6 +73,9 @@ pub(super) fn files(
     for (at, (role, pin)) in cast.iter().zip(pins).enumerate() {
         let commit = lies.gitlinks.get(&at).copied().unwrap_or(pin.locked.rev);
         all.put_gitlink(format!("repos/{}", role.directory), commit);
+    }
+    if lies.hostile_modules {
+        hostile::modules(&mut all, pins[0].locked.rev);
     }
     all
 }
@@ -123,6 +131,9 @@ fn gitmodules(cast: &[Role], lies: &Lies) -> String {
             let _ = writeln!(text, "\tbranch = {branch}");
         } else if at % 4 == 1 {
             let _ = writeln!(text, "\tbranch = {}", role.branch);
+        }
+        if lies.update_command == Some(at) {
+            text.push_str(&hostile::update_command());
         }
     }
     text

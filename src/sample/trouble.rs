@@ -1,4 +1,10 @@
-//! What can be wrong with a workspace, by name.
+//! What can be wrong with a workspace, by name, and whom it hits.
+
+use std::collections::BTreeMap;
+
+use super::SampleSpec;
+use super::cast::Role;
+use crate::ports::{FailureKind, PortError, PortResult};
 
 /// One thing that is wrong. Each hits a module of its own ([`super::Sample::victim`]) unless it
 /// says otherwise.
@@ -39,8 +45,7 @@ pub enum Trouble {
     StagedSuperproject,
     /// The gitlink is one commit behind what `flake.lock` says.
     IncoherentGitlink,
-    /// The revision in the flake's URL is not the one in `flake.lock`
-    /// (with [`super::UrlStyle::AutoInputs`] only).
+    /// The revision in the flake's URL is not the one in `flake.lock`.
     IncoherentUrl,
     /// `nix/dep-graph.nix` lacks a dependency of the module.
     StaleDepGraph,
@@ -86,4 +91,40 @@ impl Trouble {
         Self::HostileConfig,
         Self::HostileModules,
     ];
+
+    /// False for trouble of the superproject alone.
+    #[must_use]
+    pub fn hits_a_module(self) -> bool {
+        !matches!(
+            self,
+            Self::DirtySuperproject
+                | Self::UntrackedSuperproject
+                | Self::StagedSuperproject
+                | Self::HostileModules
+        )
+    }
+}
+
+/// A module for each trouble that hits one, by index in the cast: ordinary ones first, no two
+/// the same.
+pub(super) fn victims(spec: &SampleSpec, cast: &[Role]) -> PortResult<BTreeMap<Trouble, usize>> {
+    let mut free: Vec<usize> =
+        (21..cast.len()).chain(1..cast.len().min(21)).filter(|at| cast[*at].flake).collect();
+    let mut victims = BTreeMap::new();
+    for trouble in spec.trouble.iter().filter(|trouble| trouble.hits_a_module()) {
+        let fitting = free.iter().position(|at| match trouble {
+            // Every third module has newer commits upstream; see `history`.
+            Trouble::AheadPin => !at.is_multiple_of(3),
+            Trouble::DivergedPin => at.is_multiple_of(3),
+            _ => true,
+        });
+        let Some(fitting) = fitting else {
+            let attempted = format!("cannot make {} modules have all the trouble asked for", spec.modules);
+            return Err(PortError::failed(attempted)
+                .kind(FailureKind::Usage)
+                .hint("ask for more modules, or for less trouble"));
+        };
+        victims.insert(*trouble, free.remove(fitting));
+    }
+    Ok(victims)
 }
