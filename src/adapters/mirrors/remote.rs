@@ -231,8 +231,10 @@ impl Access {
         if output.status.success() {
             return Ok(());
         }
+        let complaint = String::from_utf8_lossy(&output.stderr);
         let said = said(&output.stderr);
-        Err(if said.contains("fsck") || said.contains("index-pack") || said.contains("unpack-objects") {
+        let is_bad = ["fsck error", "index-pack failed", "unpack-objects", "bad object"];
+        Err(if is_bad.iter().any(|sign| complaint.contains(sign)) {
             Refusal::Useless(format!("what it sent was refused: {said}"))
         } else {
             Refusal::Unreachable(said)
