@@ -121,7 +121,7 @@ fn open(path: &Path) -> PortResult<File> {
         .map_err(|error| durable::port_error(format!("cannot open the lock file {}", shown(path)), error))
 }
 
-/// Ten digits and a newline: overwriting never leaves a part of a longer id behind.
+/// Ten digits and a newline, and only the first line counts: old content is never taken for an id.
 fn write_holder(file: &File, path: &Path) -> PortResult<()> {
     use std::os::unix::fs::FileExt as _;
     file.write_all_at(format!("{:>10}\n", std::process::id()).as_bytes(), 0)
@@ -133,7 +133,7 @@ fn holder(file: &File) -> Option<u32> {
     let mut start: &File = file;
     io::Seek::rewind(&mut start).ok()?;
     start.take(64).read_to_string(&mut said).ok()?;
-    said.trim().parse().ok()
+    said.lines().next()?.trim().parse().ok()
 }
 
 fn shown(path: &Path) -> String {
