@@ -5,8 +5,8 @@
 //! a power cut would have left. A whole file is written temp → fsync → rename → fsync(directory).
 //!
 //! An fsync that failed is never repeated: the kernel may have dropped the dirty pages and
-//! marked them clean, so that a second fsync "succeeds" (the PostgreSQL fsync finding of 2018).
-//! Who meets [`is_fatal`] stops writing for good and reads again at the next start.
+//! marked them clean, so that a second fsync "succeeds" (found by the people of `PostgreSQL` in 2018).
+//! Who meets a [`WriteError::is_fatal`] stops writing for good and reads again at the next start.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -149,8 +149,7 @@ impl WriteError {
 pub fn write_all_at(disk: &dyn Disk, file: &DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
     let mut done = 0;
     while done < bytes.len() {
-        let place = offset + u64::try_from(done).expect("because a length fits u64");
-        match disk.write_at(file, &bytes[done..], place) {
+        match disk.write_at(file, &bytes[done..], offset + done as u64) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(more) => done += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -228,11 +228,10 @@ impl StateDir {
         }
         if !self.layout().exists() {
             let layout = Layout { format: "lambda-os/state".to_owned(), v: LAYOUT_VERSION };
-            let mut bytes = serde_json::to_vec(&layout).expect("because two plain fields serialise");
-            bytes.push(b'\n');
-            durable::write_file(disk, &self.layout(), &bytes, Durability::Synced).map_err(|error| {
-                durable::port_error(format!("cannot write {}", shown(&self.layout())), error.into())
-            })?;
+            let said = serde_json::json!(layout).to_string() + "\n";
+            durable::write_file(disk, &self.layout(), said.as_bytes(), Durability::Synced).map_err(
+                |error| durable::port_error(format!("cannot write {}", shown(&self.layout())), error.into()),
+            )?;
         }
         if self.origin == Origin::Environment {
             // A service may not write to the workspace; then the CLI needs the same configuration.

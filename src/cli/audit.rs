@@ -219,16 +219,15 @@ fn verify(global: &Global, args: &VerifyArgs) -> Result<Exit, Failure> {
     if let Some(path) = &args.head {
         known.push((read_kept_head(path)?, format!("the file {}", text::quoted(&path.to_string_lossy()))));
     }
-    let (audit, what) = match &args.bundle {
-        Some(path) => (verify_bundle(path, &known)?, text::quoted(&path.to_string_lossy())),
-        None => {
-            let directory = state_dir(global)?;
-            let reader = JournalReader::open_unverified(&directory)?;
-            if !reader.exists() {
-                return Err(no_journal(&directory));
-            }
-            (reader.verify(&known)?, text::quoted(&directory.journal().to_string_lossy()))
+    let (audit, what) = if let Some(path) = &args.bundle {
+        (verify_bundle(path, &known)?, text::quoted(&path.to_string_lossy()))
+    } else {
+        let directory = state_dir(global)?;
+        let reader = JournalReader::open_unverified(&directory)?;
+        if !reader.exists() {
+            return Err(no_journal(&directory));
         }
+        (reader.verify(&known)?, text::quoted(&directory.journal().to_string_lossy()))
     };
     match &audit.outcome {
         Ok(verified) => said_linked(global, &audit, verified, &known, &what),

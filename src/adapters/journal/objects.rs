@@ -28,14 +28,14 @@ pub(super) fn store(disk: &dyn Disk, state: &StateDir, bytes: &[u8]) -> Result<C
     // Damaged content is replaced. What is there and right may come from a process that died
     // before it synced the directories: they are synced below.
     let there = std::fs::read(&path).is_ok_and(|old| old == bytes);
-    if !there {
+    if there {
+        disk.sync_dir(&directory).map_err(unknown)?;
+    } else {
         if !directory.is_dir() {
             disk.create_dir(&directory).map_err(refused)?;
         }
         durable::write_file_via(disk, &state.cache(), &path, bytes, Durability::Synced)
             .map_err(|error| StoreError { path: path.clone(), error })?;
-    } else {
-        disk.sync_dir(&directory).map_err(unknown)?;
     }
     disk.sync_dir(&state.objects()).map_err(unknown)?;
     Ok(cid)

@@ -137,7 +137,7 @@ impl Place {
         let mut lines = Lines::from(file, self.offset).map_err(failed)?;
         let mut line = Vec::new();
         let mut ahead = self.clone();
-        let mut digest = None;
+        let mut moved = false;
         let torn = loop {
             match lines.read(&mut line).map_err(failed)? {
                 Next::Line => {
@@ -146,7 +146,7 @@ impl Place {
                     if verifier.is_intact() {
                         ahead.take(seq, &line);
                         ahead.offset = lines.offset();
-                        digest = Some(());
+                        moved = true;
                     }
                 }
                 Next::TooLong => {
@@ -157,10 +157,10 @@ impl Place {
                 Next::End => break Vec::new(),
             }
         };
-        let verified = verifier.finish().map_err(|error| broken(path, &error))?;
-        if digest.is_some() {
-            ahead.log = verified.log;
-            ahead.head = verified.head;
+        let outcome = verifier.finish().map_err(|error| broken(path, &error))?;
+        if moved {
+            ahead.log = outcome.log;
+            ahead.head = outcome.head;
             *self = ahead;
         }
         Ok(torn)

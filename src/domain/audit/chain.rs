@@ -185,8 +185,8 @@ impl Verifier {
     #[must_use]
     pub fn resume(log: &str, head: Head, unknown: Option<(u64, String)>) -> Self {
         let mut verifier = Self::new();
-        let quoted = serde_json::to_string(log).expect("because text serialises");
-        quoted[1..quoted.len() - 1].as_bytes().clone_into(&mut verifier.log);
+        let quoted = serde_json::Value::from(log).to_string();
+        quoted.as_bytes()[1..quoted.len() - 1].clone_into(&mut verifier.log);
         verifier.next = head.seq + 1;
         verifier.digest = Some(*head.cid.sha256());
         verifier.unknown = unknown;
@@ -291,7 +291,7 @@ impl Verifier {
                 }
             }
             Some(Doubt::Place { seq, found }) if self.broken.is_none() => {
-                self.fail(seq, Reason::Missing { found })
+                self.fail(seq, Reason::Missing { found });
             }
             _ => {}
         }
@@ -309,7 +309,8 @@ impl Verifier {
         let head = self.digest.map(|digest| Head { cid: Cid::from_sha256(digest), seq: self.next - 1 });
         Ok(Verified {
             entries: self.next,
-            log: serde_json::from_slice(&quoted).expect("because it stood in canonical JSON as a string"),
+            // It stood in canonical JSON as a string; an empty journal has none.
+            log: serde_json::from_slice(&quoted).unwrap_or_default(),
             head,
             unknown: self.unknown,
         })
