@@ -2,6 +2,7 @@
 //! would bring a network stack. Advisories need the network: `cargo deny check advisories`.
 #![expect(clippy::disallowed_methods, reason = "asks cargo for the dependency tree")]
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -45,7 +46,7 @@ fn one(words: &mut Words<'_>, allowed: &[&str]) -> bool {
     }
     let mut licence = words.next().expect("a licence").to_owned();
     if words.next_if_eq(&"WITH").is_some() {
-        licence.push_str(&format!(" WITH {}", words.next().expect("an exception")));
+        let _ = write!(licence, " WITH {}", words.next().expect("an exception"));
     }
     allowed.contains(&licence.as_str())
 }

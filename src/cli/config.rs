@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use super::place::{self, shown};
@@ -111,7 +113,7 @@ fn check(global: &Global, settings: &Settings) -> Result<Exit, Failure> {
     }
     let mut said = format!("{}: right, {keys} keys set\n", settings.source);
     for key in not_acted_on {
-        said.push_str(&format!("  {key}: accepted, not acted on by this version\n"));
+        let _ = writeln!(said, "  {key}: accepted, not acted on by this version");
     }
     show::data(&said)
 }

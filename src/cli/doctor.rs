@@ -2,6 +2,7 @@
 //! its cause and the next step. Looks only; makes nothing, asks no remote.
 #![expect(clippy::disallowed_methods, reason = "it looks at the machine: programs, rights, disk")]
 
+use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,9 +78,9 @@ fn report(global: &Global, findings: &[Finding]) -> Result<Exit, Failure> {
                 Level::Attention => paint.warn(&word),
                 Level::Broken => paint.bad(&word),
             };
-            said.push_str(&format!("  {word}  {:<10}  {}\n", finding.check, text::inert(&finding.message)));
+            let _ = writeln!(said, "  {word}  {:<10}  {}", finding.check, text::inert(&finding.message));
             if let Some(next) = &finding.next {
-                said.push_str(&format!("  {:6}  {:10}  next: {}\n", "", "", text::inert(next)));
+                let _ = writeln!(said, "  {:6}  {:10}  next: {}", "", "", text::inert(next));
             }
         }
         show::data(&said)?;
@@ -96,7 +97,7 @@ fn broken(check: &str, error: &PortError, otherwise: &str) -> Finding {
     let mut message = error.attempted.clone();
     let mut cause = std::error::Error::source(error);
     while let Some(because) = cause {
-        message.push_str(&format!(": {because}"));
+        let _ = write!(message, ": {because}");
         cause = because.source();
     }
     Finding::new(check, Level::Broken, message)
@@ -219,7 +220,7 @@ fn state(state_dir: &StateDir, repository: &GitRepository, findings: &mut Vec<Fi
             read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
         })),
         Err(error) => {
-            findings.push(Finding::new("disk", Level::Attention, format!("cannot be read: {error}")))
+            findings.push(Finding::new("disk", Level::Attention, format!("cannot be read: {error}")));
         }
     }
     findings.extend(filesystem(existing));
@@ -294,7 +295,7 @@ fn rights(state_dir: &StateDir, existing: &Path) -> Finding {
 /// File systems on which locks, durable writes or the state itself may not hold.
 fn filesystem(dir: &Path) -> Option<Finding> {
     // Magic numbers from linux/magic.h.
-    let kind = rustix::fs::statfs(dir).ok()?.f_type as u64 & 0xffff_ffff;
+    let kind = rustix::fs::statfs(dir).ok()?.f_type & 0xffff_ffff;
     let (name, why) = match kind {
         0x6969 => ("NFS", "locks between machines and durable writes depend on the server"),
         0x517b | 0xff53_4d42 | 0xfe53_4d42 => ("SMB", "locks and durable writes depend on the server"),

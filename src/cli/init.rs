@@ -1,5 +1,6 @@
 //! `init`: the state directory and the journal of a workspace. Doing it twice changes nothing.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -49,10 +50,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         JournalWriter::open(&state_dir, &SystemClock)?;
     }
     let newest_entry = JournalReader::open(&state_dir)?.head().map(|head| head.seq);
-    let config_written = match args.write_config {
-        true => write_config(repository.common_dir())?,
-        false => None,
-    };
+    let config_written = if args.write_config { write_config(repository.common_dir())? } else { None };
     let report = Report {
         schema: "lambda-os/init/v1",
         workspace: shown(repository.work_tree()),
@@ -78,10 +76,12 @@ fn said(report: &Report, asked_for_config: bool) -> String {
         if report.created { "made" } else { "was there" },
     );
     if let Some(seq) = report.newest_entry {
-        said.push_str(&format!("journal    newest entry {seq}\n"));
+        let _ = writeln!(said, "journal    newest entry {seq}");
     }
     match &report.config_written {
-        Some(path) => said.push_str(&format!("config     {path} (made: every default, commented out)\n")),
+        Some(path) => {
+            let _ = writeln!(said, "config     {path} (made: every default, commented out)");
+        }
         None if asked_for_config => said.push_str("config     was there, left as it is\n"),
         None => {}
     }

@@ -1,6 +1,8 @@
 //! `status`: one line, then only what needs attention. It tells what the last cycle saw, and how
 //! long ago; it does not look at the workspace again (`snapshot` and `run --once` do).
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use super::place::{self, shown};
@@ -96,19 +98,17 @@ fn text(report: &Report, paint: Paint) -> String {
     let mark = if report.degraded { paint.warn("degraded") } else { paint.good("fine") };
     let mut said = format!("{mark}: {}\n", report.headline);
     for item in report.attention.iter().take(MOST) {
-        said.push_str(&format!(
-            "\n  {} {}: {}\n    next: {}\n",
+        let _ = writeln!(
+            said,
+            "\n  {} {}: {}\n    next: {}",
             text::inert(&item.subject),
             paint.bold(&item.what),
             text::inert(&item.cause),
             text::inert(&item.next)
-        ));
+        );
     }
     if report.attention.len() > MOST {
-        said.push_str(&format!(
-            "\n  … and {} more: lambda-os status --json\n",
-            report.attention.len() - MOST
-        ));
+        let _ = writeln!(said, "\n  … and {} more: lambda-os status --json", report.attention.len() - MOST);
     }
     said
 }

@@ -3,7 +3,7 @@
 //! stdout never sees any of it. Everything is shown inert, without colour, and nothing at all
 //! appears with `--quiet` but warnings.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -76,7 +76,7 @@ impl Visit for Line {
         if field.name() == "message" {
             value.clone_into(&mut self.message);
         } else {
-            self.fields.push_str(&format!(" {}={value}", field.name()));
+            let _ = write!(self.fields, " {}={value}", field.name());
         }
     }
 

@@ -316,7 +316,7 @@ mod tests {
     fn an_empty_file_is_the_defaults() {
         let settings = parse("").expect("right");
         assert_eq!(settings.effective, Raw::default());
-        assert_eq!(settings.interval, Duration::from_secs(300));
+        assert_eq!(settings.interval, Duration::from_mins(5));
         assert_eq!(settings.rung, Rung::Assisted);
         assert_eq!(settings.detect_options(true).parallel, 8);
         assert!(settings.detect_options(true).offline);

@@ -1,5 +1,7 @@
 //! What is in force, key by key, and who said so: what `config show` prints.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -60,7 +62,9 @@ fn written(value: &Value) -> String {
                 match c {
                     '"' => shown.push_str("\\\""),
                     '\\' => shown.push_str("\\\\"),
-                    c if text::is_active(c) => shown.push_str(&format!("\\U{:08X}", u32::from(c))),
+                    c if text::is_active(c) => {
+                        let _ = write!(shown, "\\U{:08X}", u32::from(c));
+                    }
                     c => shown.push(c),
                 }
             }
@@ -92,15 +96,15 @@ fn section(parent: &str, schema: &Value, defaults: &Value, template: &mut String
         let Some(default) = defaults.get(key) else { continue };
         let words = schema.get("description").and_then(Value::as_str).unwrap_or_default();
         for line in words.lines() {
-            template.push_str(&format!("# {line}\n"));
+            let _ = writeln!(template, "# {line}");
         }
-        template.push_str(&format!("#{key} = {}\n", written(default)));
+        let _ = writeln!(template, "#{key} = {}", written(default));
     }
     for (key, schema) in properties.iter().filter(|(key, _)| is_table(key)) {
         let path = dotted(parent, key);
         let idle = if NOT_ACTED_ON.contains(&path.as_str()) { " (not acted on by this version)" } else { "" };
         let words = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-        template.push_str(&format!("\n# {}{idle}\n[{path}]\n", words.lines().next().unwrap_or_default()));
+        let _ = writeln!(template, "\n# {}{idle}\n[{path}]", words.lines().next().unwrap_or_default());
         section(&path, schema, &defaults[key], template);
     }
 }
@@ -128,21 +132,21 @@ mod tests {
     fn what_is_shown_can_be_read_back() {
         let settings =
             parse("[modules.m]\nhold = \"a\\\"b\\\\c\\u202e\"\n[verify.sandbox]\nread=['/a','/b']\n");
-        let shown: String =
+        let lines: Vec<String> =
             rows(&settings).iter().map(|row| format!("{} = {}\n", row.key, row.value)).collect();
+        let shown = lines.concat();
         assert_eq!(parse(&shown).effective, settings.effective);
     }
 
     #[test]
     fn the_template_is_the_defaults_with_and_without_its_comments() {
         assert_eq!(parse(&template()).effective, Raw::default());
-        let bare: String = template()
+        let whole = template();
+        let lines: Vec<&str> = whole
             .lines()
-            .map(|line| match line.strip_prefix('#') {
-                Some(rest) if !rest.starts_with(' ') => format!("{rest}\n"),
-                _ => format!("{line}\n"),
-            })
+            .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
             .collect();
+        let bare = lines.join("\n");
         let settings = parse(&bare);
         assert_eq!(settings.effective, Raw::default());
         assert!(settings.places.contains_key("cycle.interval_s"), "{bare}");

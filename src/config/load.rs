@@ -166,8 +166,7 @@ fn read(source: &Source, path: &Path) -> PortResult<String> {
         return Err(failed(FailureKind::Usage).because("it is larger than 1 MiB"));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let line =
-            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
         failed(FailureKind::Usage).because(format!("line {line} is not UTF-8"))
     })
 }

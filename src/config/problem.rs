@@ -125,13 +125,12 @@ impl Walk<'_> {
             let path = dotted(parent, name);
             let at = key.span().start;
             self.places.insert(path.clone(), place_of(self.source, at));
-            match known.and_then(|known| known.get(name)).or(any) {
-                Some(schema) => self.value(&path, value, schema),
-                None => {
-                    let names = known.into_iter().flat_map(|known| known.keys().map(String::as_str));
-                    let hint = unknown_key_hint(name, parent, names);
-                    self.wrong(&path, at, format!("unknown key {path}"), Some(hint));
-                }
+            if let Some(schema) = known.and_then(|known| known.get(name)).or(any) {
+                self.value(&path, value, schema);
+            } else {
+                let names = known.into_iter().flat_map(|known| known.keys().map(String::as_str));
+                let hint = unknown_key_hint(name, parent, names);
+                self.wrong(&path, at, format!("unknown key {path}"), Some(hint));
             }
         }
         for needed in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
