@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::ModuleName;
 
+pub(in crate::domain) use build::{Names, root_node};
 pub use build::{OwnFlake, Wiring, build};
 
 /// The modules and what they need, condensed and ordered.
@@ -169,3 +170,6 @@ impl Graph {
         self.sightings.iter().filter(|sighting| sighting.module == *module).collect()
     }
 }
+
+#[cfg(test)]
+pub(in crate::domain) mod tests;

@@ -1,14 +1,31 @@
 //! What would be proposed, in which order, and for everything else why not.
 //!
 //! Pure: from (snapshot, graph, upgrades, pins, limits) to a [`Plan`] that says everything.
+//!
+//! The unit is a component. Its members that are behind move together, or wait together:
+//!
+//! - a member that cannot be judged or must not move (held, not allowed, uninitialised,
+//!   unreachable, rewritten, diverged, unknown) stops its whole component; a member that is up to
+//!   date or only ahead of its upstream stays where it is and stops nobody;
+//! - a component waits while something that it depends on, directly or not, has an upgrade that
+//!   is stopped: rewritten or diverged history, a stopped component, a limit. A dependency that
+//!   is merely held, or whose upstream did not answer, stops nobody else: it stays as it is, and
+//!   what depends on it was built with it as it is;
+//! - what is dirty or incoherent can be proposed; a note says what stands against applying it.
+
+mod reach;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::graph::Graph;
+use super::graph::{Component, Graph};
 use super::id::{ModuleName, ObjectId, RepoPath};
-use super::pin::PinCheck;
-use super::snapshot::Snapshot;
-use super::upgrade::Upgrade;
+use super::pin::{Coherence, PinCheck};
+use super::snapshot::{ModuleState, Snapshot};
+use super::upgrade::{Status, Upgrade};
+
+use reach::Reach;
 
 /// How much is proposed at once. What is over a limit waits, and says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +62,9 @@ pub struct Step {
     pub after: Vec<ModuleName>,
     /// Modules that depend on it, directly or not: the blast radius.
     pub affects: Vec<ModuleName>,
+    /// What to know before it is proposed or applied, each one sentence without a final stop.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// One module's pin, from a revision to another.
@@ -67,18 +87,196 @@ pub struct Waiting {
     pub module: ModuleName,
     /// True when nothing is to be done (it is up to date); false when something stops it.
     pub settled: bool,
+    /// The module that it waits for, where it is another one.
+    #[serde(default)]
+    pub waits_for: Option<ModuleName>,
     /// One sentence without a final stop.
     pub reason: String,
+}
+
+/// What is known of each module, by name.
+struct Known<'a> {
+    upgrades: BTreeMap<&'a ModuleName, &'a Upgrade>,
+    pins: BTreeMap<&'a ModuleName, &'a PinCheck>,
+    states: BTreeMap<&'a ModuleName, &'a ModuleState>,
+}
+
+/// Why a component does not move although a member could.
+struct Stop {
+    /// The module at the root of it.
+    by: ModuleName,
+    /// What is said of that module, to go on from its name.
+    why: String,
 }
 
 /// The plan: each module is in exactly one step or waits for exactly one reason.
 #[must_use]
 pub fn plan(
-    _snapshot: &Snapshot,
-    _graph: &Graph,
-    _upgrades: &[Upgrade],
-    _pins: &[PinCheck],
-    _limits: &PlanLimits,
+    snapshot: &Snapshot,
+    graph: &Graph,
+    upgrades: &[Upgrade],
+    pins: &[PinCheck],
+    limits: &PlanLimits,
 ) -> Plan {
-    Plan::default()
+    let known = Known {
+        upgrades: upgrades.iter().rev().map(|upgrade| (&upgrade.name, upgrade)).collect(),
+        pins: pins.iter().map(|pin| (&pin.module, pin)).collect(),
+        states: snapshot.by_name(),
+    };
+    let reach = Reach::of(graph);
+    let mut plan = Plan::default();
+    // By component: why it holds up what depends on it, and the number of its step.
+    let mut stopped: BTreeMap<usize, Stop> = BTreeMap::new();
+    let mut stepped: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut pins_moved = 0;
+    for (number, component) in graph.components.iter().enumerate() {
+        let moves: Vec<PinMove> = component.members.iter().filter_map(|name| known.movement(name)).collect();
+        let stop = if moves.is_empty() {
+            None
+        } else {
+            known.member_stop(component).or_else(|| {
+                let dependency = reach.needs(number).find_map(|needed| stopped.get(&needed));
+                dependency.map(|stop| Stop { by: stop.by.clone(), why: stop.why.clone() })
+            })
+        };
+        let over = if plan.steps.len() >= limits.max_steps {
+            Some(format!("is over the limit of {} steps in one plan", limits.max_steps))
+        } else if pins_moved + moves.len() > limits.max_pins {
+            Some(format!("is over the limit of {} pins in one plan", limits.max_pins))
+        } else {
+            None
+        };
+        let stop = match (stop, over) {
+            (None, Some(why)) if !moves.is_empty() => Some(Stop { by: moves[0].module.clone(), why }),
+            (stop, _) => stop,
+        };
+        if moves.is_empty() || stop.is_some() {
+            plan.waiting.extend(component.members.iter().map(|name| known.waiting(name, stop.as_ref())));
+            let pending = stop.or_else(|| known.unresolved(component));
+            if let Some(stop) = pending {
+                stopped.insert(number, stop);
+            }
+            continue;
+        }
+        let staying =
+            component.members.iter().filter(|name| !moves.iter().any(|moved| moved.module == **name));
+        plan.waiting.extend(staying.map(|name| known.waiting(name, None)));
+        pins_moved += moves.len();
+        let mut after: Vec<ModuleName> = reach
+            .needs(number)
+            .filter_map(|needed| stepped.get(&needed))
+            .flat_map(|step: &usize| plan.steps[*step].pins.iter().map(|moved| moved.module.clone()))
+            .collect();
+        after.sort();
+        let mut affects: Vec<ModuleName> = reach
+            .needed_by(number)
+            .flat_map(|other| graph.components[other].members.iter().cloned())
+            .collect();
+        affects.sort();
+        stepped.insert(number, plan.steps.len());
+        let notes = known.notes(&moves);
+        plan.steps.push(Step { level: component.level, pins: moves, after, affects, notes });
+    }
+    // Rows of what is no module of the graph: refused submodules.
+    for (name, upgrade) in &known.upgrades {
+        if graph.modules.binary_search(name).is_err() {
+            plan.waiting.push(Waiting {
+                module: (*name).clone(),
+                settled: false,
+                waits_for: None,
+                reason: upgrade.reason.clone(),
+            });
+        }
+    }
+    plan.waiting.sort();
+    plan
 }
+
+impl Known<'_> {
+    /// The move of a module that is behind.
+    fn movement(&self, name: &ModuleName) -> Option<PinMove> {
+        let upgrade = self.upgrades.get(name)?;
+        match (upgrade.status, upgrade.from, upgrade.to) {
+            (Status::Behind, Some(from), Some(to)) if from != to => {
+                Some(PinMove { module: name.clone(), path: upgrade.path.clone(), from, to })
+            }
+            _ => None,
+        }
+    }
+
+    /// A member that keeps its whole component where it is.
+    fn member_stop(&self, component: &Component) -> Option<Stop> {
+        component.members.iter().find_map(|name| {
+            let why = match self.upgrades.get(name) {
+                None => "has no status".to_owned(),
+                Some(upgrade) => match upgrade.status {
+                    Status::UpToDate | Status::Ahead => return None,
+                    Status::Behind if self.movement(name).is_some() => return None,
+                    status => format!("is {}: {}", status.as_str(), upgrade.reason),
+                },
+            };
+            Some(Stop { by: name.clone(), why })
+        })
+    }
+
+    /// A member with an upgrade that a person must look at, in a component where nothing moves.
+    fn unresolved(&self, component: &Component) -> Option<Stop> {
+        component.members.iter().find_map(|name| {
+            let upgrade = self.upgrades.get(name)?;
+            matches!(upgrade.status, Status::Rewritten | Status::Diverged).then(|| Stop {
+                by: name.clone(),
+                why: format!("is {}: {}", upgrade.status.as_str(), upgrade.reason),
+            })
+        })
+    }
+
+    /// The one reason of a module that is in no step.
+    fn waiting(&self, name: &ModuleName, stop: Option<&Stop>) -> Waiting {
+        let module = name.clone();
+        let waits = |waits_for, reason| Waiting { module: module.clone(), settled: false, waits_for, reason };
+        let Some(upgrade) = self.upgrades.get(name) else {
+            return waits(None, "nothing is known of its upstream".to_owned());
+        };
+        match (upgrade.status, stop) {
+            (Status::Behind, Some(stop)) if stop.by == *name => waits(None, format!("it {}", stop.why)),
+            (Status::Behind, Some(stop)) => {
+                waits(Some(stop.by.clone()), format!("waits for {}, which {}", stop.by, stop.why))
+            }
+            (Status::Behind, None) => {
+                waits(None, "it is behind, and no revision to move to is known".to_owned())
+            }
+            (Status::UpToDate, _) => match self.pins.get(name) {
+                Some(pin) if pin.verdict == Coherence::Incoherent => {
+                    waits(None, format!("it is up to date, and its places disagree: {}", pin.sentence))
+                }
+                _ => Waiting { module, settled: true, waits_for: None, reason: upgrade.reason.clone() },
+            },
+            (status, _) => waits(None, format!("{}: {}", status.as_str(), upgrade.reason)),
+        }
+    }
+
+    /// What stands against applying a step, and what it puts right.
+    fn notes(&self, moves: &[PinMove]) -> Vec<String> {
+        let mut notes = Vec::new();
+        for PinMove { module, .. } in moves {
+            if let Some(state) = self.states.get(module) {
+                if let Some(problem) = &state.problem {
+                    notes.push(format!(
+                        "{module} cannot be applied while its checkout cannot be read: {problem}"
+                    ));
+                } else if state.dirty {
+                    notes.push(format!(
+                        "{module} has local changes: it can be proposed, and applied when they are gone"
+                    ));
+                }
+            }
+            if let Some(pin) = self.pins.get(module).filter(|pin| pin.verdict == Coherence::Incoherent) {
+                notes.push(format!("the places of {module} disagree now: {}", pin.sentence));
+            }
+        }
+        notes
+    }
+}
+
+#[cfg(test)]
+mod tests;

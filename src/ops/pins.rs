@@ -2,11 +2,11 @@
 
 use crate::domain::graph::Wiring;
 use crate::domain::module::Discovery;
-use crate::domain::pin::PinCheck;
+use crate::domain::pin::{self, PinCheck};
 use crate::domain::snapshot::Snapshot;
 
 /// One check for each module, sorted by name.
 #[must_use]
-pub fn pins(_discovery: &Discovery, _snapshot: &Snapshot, _wiring: &Wiring) -> Vec<PinCheck> {
-    Vec::new()
+pub fn pins(discovery: &Discovery, snapshot: &Snapshot, wiring: &Wiring) -> Vec<PinCheck> {
+    pin::check(&discovery.modules, snapshot, wiring)
 }

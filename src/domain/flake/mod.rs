@@ -23,8 +23,25 @@ pub mod dep_graph;
 /// A file that cannot be read adds nothing here; it is reported where pins and order are.
 #[must_use]
 pub fn root_inputs(
-    _flake_nix: Option<&[u8]>,
-    _flake_lock: Option<&[u8]>,
+    flake_nix: Option<&[u8]>,
+    flake_lock: Option<&[u8]>,
 ) -> BTreeMap<String, Option<RepoIdentity>> {
-    BTreeMap::new()
+    let flake = flake_nix.and_then(|bytes| nix_reader::read(bytes).ok());
+    let lock = flake_lock.and_then(|bytes| lock::Lock::parse(bytes).ok());
+    let mut inputs: BTreeMap<String, Option<RepoIdentity>> = BTreeMap::new();
+    for (name, spec) in flake.iter().flat_map(|flake| &flake.inputs) {
+        inputs.insert(name.clone(), spec.reference.as_ref().and_then(reference::FlakeRef::identity));
+    }
+    for (lock, (name, node)) in
+        lock.iter().flat_map(|lock| lock.root_inputs().map(move |input| (lock, input)))
+    {
+        // An input that flake.nix no longer has is not one, whatever the lock remembers.
+        if flake.as_ref().is_some_and(|flake| !flake.inputs.contains_key(name)) {
+            continue;
+        }
+        let identity = node.and_then(|node| lock.node(node).identity());
+        let known = inputs.entry(name.to_owned()).or_default();
+        *known = identity.or_else(|| known.take());
+    }
+    inputs
 }

@@ -1,0 +1,104 @@
+//! Every input of every node to the node that it comes to.
+//!
+//! Each input is resolved once and remembered, with an explicit stack: a lock whose `follows`
+//! lead through each other a hundred thousand times, or double at every step, costs no more
+//! than its length.
+
+use std::collections::BTreeMap;
+
+use super::{InputEdge, LockError, Node, NodeId};
+
+/// An input while it is being resolved: where its path has led so far.
+struct Walk {
+    /// The input, as its number.
+    input: usize,
+    /// Elements of its path already taken.
+    taken: usize,
+    /// Where they led.
+    at: NodeId,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Open,
+    Underway,
+    Done(Option<NodeId>),
+}
+
+/// Fill in every `target`.
+///
+/// # Errors
+/// When inputs follow each other in a circle.
+pub(super) fn resolve_all(nodes: &mut [Node], root: NodeId) -> Result<(), LockError> {
+    // Inputs are numbered node by node, in the order of their names.
+    let mut first = Vec::with_capacity(nodes.len());
+    let mut total = 0;
+    for node in nodes.iter() {
+        first.push(total);
+        total += node.inputs.len();
+    }
+    let mut answers = vec![Answer::Open; total];
+    let mut edges = Vec::with_capacity(total);
+    for (number, node) in nodes.iter().enumerate() {
+        for (name, input) in &node.inputs {
+            if let InputEdge::Node(target) = &input.edge {
+                answers[edges.len()] = Answer::Done(Some(*target));
+            }
+            edges.push((number, name.as_str(), &input.edge));
+        }
+    }
+    // Only nodes that `follows` lead through need their inputs' numbers by name.
+    let mut numbers: BTreeMap<NodeId, BTreeMap<&str, usize>> = BTreeMap::new();
+    for start in 0..total {
+        if answers[start] != Answer::Open {
+            continue;
+        }
+        answers[start] = Answer::Underway;
+        let mut stack = vec![Walk { input: start, taken: 0, at: root }];
+        while let Some(walk) = stack.last_mut() {
+            let InputEdge::Follows(path) = edges[walk.input].2 else {
+                stack.pop();
+                continue;
+            };
+            let Some(name) = path.get(walk.taken) else {
+                answers[walk.input] = Answer::Done(Some(walk.at));
+                stack.pop();
+                continue;
+            };
+            let at = walk.at.0 as usize;
+            let by_name = numbers
+                .entry(walk.at)
+                .or_insert_with(|| nodes[at].inputs.keys().map(String::as_str).zip(first[at]..).collect());
+            let next = by_name.get(name.as_str()).copied();
+            match next.map(|next| (next, answers[next])) {
+                Some((_, Answer::Done(Some(target)))) => {
+                    walk.at = target;
+                    walk.taken += 1;
+                }
+                None | Some((_, Answer::Done(None))) => {
+                    answers[walk.input] = Answer::Done(None);
+                    stack.pop();
+                }
+                Some((next, Answer::Open)) => {
+                    answers[next] = Answer::Underway;
+                    stack.push(Walk { input: next, taken: 0, at: root });
+                }
+                Some((next, Answer::Underway)) => {
+                    let label = |input: usize| format!("{}.{}", nodes[edges[input].0].key, edges[input].1);
+                    let from = stack.iter().position(|walk| walk.input == next).unwrap_or(0);
+                    let mut cycle: Vec<String> = stack[from..].iter().map(|walk| label(walk.input)).collect();
+                    cycle.push(label(next));
+                    return Err(LockError::FollowsCycle { cycle });
+                }
+            }
+        }
+    }
+    drop(numbers);
+    let mut answers = answers.into_iter();
+    for input in nodes.iter_mut().flat_map(|node| node.inputs.values_mut()) {
+        if let Some(Answer::Done(target)) = answers.next() {
+            input.target = target;
+        }
+    }
+    Ok(())
+}
