@@ -1,8 +1,6 @@
 //! Hostile superprojects and upstreams, tried on everything that reads modules and upstreams:
 //! nothing that they configure is run, nothing outside the mirrors is written, each hostile
 //! module is refused with a reason, and the good one gets its answer.
-#![expect(clippy::disallowed_methods, reason = "tests run the real git to build repositories")]
-
 mod support;
 
 use std::collections::BTreeMap;
@@ -16,13 +14,13 @@ use lambda_os::domain::discover::{DiscoverInput, discover};
 use lambda_os::domain::id::{ObjectId, RepoPath};
 use lambda_os::domain::module::Module;
 use lambda_os::ports::{DetectOptions, Sources, UpstreamAnswer};
-use support::{Canaries, Fingerprint, git, temp_dir};
+use support::{Canaries, Fingerprint, git, git_command, temp_dir};
 
 fn options() -> DetectOptions {
     DetectOptions {
         offline: false,
         probe_timeout: Duration::from_secs(30),
-        fetch_timeout: Duration::from_secs(60),
+        fetch_timeout: Duration::from_mins(1),
         parallel: 4,
         parallel_per_host: 4,
         max_mirror_bytes: 64 << 20,
@@ -178,6 +176,11 @@ fn nothing_of_hostile_repositories_is_run_and_the_good_module_is_answered() {
     before.0.assert_equal(&Fingerprint::of(&workspace));
     before.1.assert_equal(&Fingerprint::of(&upstream));
     assert!(!temp.path().join("outside").exists());
+
+    // The traps are real: git itself falls into them.
+    let _ = git_command(&workspace.join("good")).args(["status"]).output();
+    let sung = fs::read_dir(temp.path().join("canaries")).expect("listed").count();
+    assert!(sung > 0, "no trap was ever set");
 }
 
 #[test]

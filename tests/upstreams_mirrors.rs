@@ -1,8 +1,6 @@
 //! Upstreams on this machine: asked, mirrored, compared, rewritten, missing, and cheap while
 //! nothing moves. What is counted is compared with the real git.
 
-#![expect(clippy::disallowed_methods, reason = "tests run the real git to compare with")]
-
 mod support;
 
 use std::fs;
@@ -82,7 +80,7 @@ fn options() -> DetectOptions {
     DetectOptions {
         offline: false,
         probe_timeout: Duration::from_secs(20),
-        fetch_timeout: Duration::from_secs(60),
+        fetch_timeout: Duration::from_mins(1),
         parallel: 4,
         parallel_per_host: 2,
         max_mirror_bytes: 64 << 20,
@@ -436,4 +434,35 @@ fn fifty_five_upstreams_that_did_not_move_cost_no_process() {
     println!("55 unchanged upstreams: {:?}", begun.elapsed());
     assert_eq!(warm, cold);
     assert!(warm.iter().all(|found| matches!(found.answer, UpstreamAnswer::Tip { fresh: true, .. })));
+}
+
+#[test]
+fn many_small_fetches_do_not_pile_up_packs() {
+    let world = World::new();
+    let upstream = world.upstream("up");
+    let first = commit(&upstream, 1_000_000_000);
+    let module = module("m", upstream.to_str().expect("UTF-8"));
+    let mirrors = world.mirrors();
+    ask(&mirrors, &module, &options());
+    let mut last = first;
+    for at in 1..45 {
+        last = commit(&upstream, 1_000_000_000 + at);
+        assert_eq!(ask(&mirrors, &module, &options()), tip(last, true));
+    }
+    let mirror = fs::read_dir(world.path("mirrors"))
+        .expect("mirrors")
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "git"))
+        .expect("a mirror");
+    let packs = fs::read_dir(mirror.join("objects/pack"))
+        .expect("packs")
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "pack"))
+        .count();
+    assert!(packs < 10, "{packs} packs");
+    assert_eq!(
+        mirrors.relation(&module, first, last).expect("counted"),
+        Relation::Counted { behind: 44, ahead: 0 }
+    );
 }

@@ -74,12 +74,12 @@ fn serve(mut stream: TcpStream, manner: &Manner, count: &AtomicUsize) -> std::io
     let path = request.split(' ').nth(1).unwrap_or("/").split('?').next().unwrap_or("/");
     let file = path.trim_start_matches("/r.git/");
     match manner {
-        Manner::EndlessPack(_) if file.ends_with(".pack") => {
+        Manner::EndlessPack(_) if Path::new(file).extension().is_some_and(|kind| kind == "pack") => {
             stream.write_all(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nConnection: close\r\n\r\nPACK",
             )?;
             loop {
-                stream.write_all(&[7; 64 << 10])?;
+                stream.write_all(&[7; 8 << 10])?;
             }
         }
         Manner::Files(root) | Manner::EndlessPack(root) => match fs::read(root.join(file)) {
@@ -276,7 +276,7 @@ fn a_silent_upstream_is_called_stale_after_its_time() {
     let (repository, _) = bare(temp.path());
     let server = Server::start(Manner::Files(repository.clone()));
     let module = module("m", &server.url());
-    let mirrors = mirrors(temp.path(), &clock).stale_after(Duration::from_secs(3600));
+    let mirrors = mirrors(temp.path(), &clock).stale_after(Duration::from_hours(1));
     mirrors.refresh(&[&module], &options());
     fs::remove_dir_all(&repository).expect("removed");
     let ask = |after: i64| {
@@ -317,12 +317,12 @@ fn a_million_refs_and_an_endless_pack_are_bounded_and_put_in_quarantine() {
         module("pack", &Server::start(Manner::EndlessPack(repository)).url()),
     ];
     let all: Vec<&Module> = modules.iter().collect();
-    let generous = DetectOptions { probe_timeout: Duration::from_secs(60), ..options() };
+    let generous = DetectOptions { probe_timeout: Duration::from_mins(1), ..options() };
     let found = mirrors(temp.path(), &clock).refresh(&all, &generous);
     for (found, reason) in found.iter().zip(["more than 1000 refs", "larger than 4 MiB"]) {
         match &found.answer {
             UpstreamAnswer::Unknown(why) => {
-                assert!(why.contains("quarantine") && why.contains(reason), "{why}")
+                assert!(why.contains("quarantine") && why.contains(reason), "{why}");
             }
             other => panic!("{other:?}"),
         }

@@ -4,6 +4,8 @@
 //! and a process group of its own that is killed as a whole. Nothing is inherited but `PATH`,
 //! `HOME` and what the caller passes.
 
+#![expect(clippy::disallowed_methods, reason = "this is the adapter that starts programs")]
+
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -103,7 +105,7 @@ impl Invocation {
             env,
             cwd: None,
             stdin: Vec::new(),
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_mins(1),
             output_cap: 64 << 20,
         }
     }
@@ -333,7 +335,7 @@ impl<'a> Pipes<'a> {
 
 impl<P: Read> Sink<P> {
     fn drain(&mut self) -> std::io::Result<()> {
-        let mut chunk = [0; 64 << 10];
+        let mut chunk = [0; 16 << 10];
         while let Some(pipe) = &mut self.pipe {
             match pipe.read(&mut chunk) {
                 Ok(0) => self.pipe = None,

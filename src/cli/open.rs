@@ -67,7 +67,8 @@ impl Open {
             settings.state_dir.as_deref(),
             repository.common_dir(),
         )?;
-        let sources = Mirrors::open(&state_dir.mirrors(), repository.work_tree(), repository.common_dir());
+        let sources = Mirrors::open(&state_dir.mirrors(), repository.work_tree(), repository.common_dir())
+            .stale_after(settings.stale_after);
         Ok(Self { settings, repository, state_dir, sources, clock: SystemClock, offline: global.offline })
     }
 

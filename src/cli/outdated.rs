@@ -62,10 +62,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let quick = SnapshotOptions { hash_untracked_bytes: None, ..options.snapshot };
     let snapshot = open.repository.snapshot(&discovery, &quick)?;
     let found = detect::detect(&open.sources, &discovery, &snapshot, &state, &options.detect);
-    let exit = match args.exit_code && found.upgrades.iter().any(|row| row.status == Status::Behind) {
-        true => Exit::Changes,
-        false => Exit::Ok,
-    };
+    let behind = found.upgrades.iter().any(|row| row.status == Status::Behind);
+    let exit = if args.exit_code && behind { Exit::Changes } else { Exit::Ok };
     if global.json {
         show::json(&Report {
             schema: "lambda-os/outdated/v1",

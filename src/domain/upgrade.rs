@@ -325,6 +325,7 @@ mod tests {
     const TIP: u8 = 2;
     const OLD: u8 = 3;
 
+    #[expect(clippy::unnecessary_wraps, reason = "the shape of the field that it fills")]
     fn counted(behind: u32, ahead: u32) -> Option<Known> {
         Some(Ok(Relation::Counted { behind, ahead }))
     }

@@ -45,7 +45,10 @@ pub fn detect(
                 scope.spawn(move || modules.iter().zip(upstreams).map(row).collect::<Vec<_>>())
             })
             .collect();
-        parts.into_iter().flat_map(|part| part.join().expect("classifying does not panic")).collect()
+        parts
+            .into_iter()
+            .flat_map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     });
     let mut found = Detection::default();
     for (upgrade, event) in rows {

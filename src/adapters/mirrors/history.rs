@@ -3,6 +3,7 @@
 //! Reads commits straight from the objects: no repository configuration, no grafts, no
 //! replace refs, so that nothing in a checkout can bend history.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::path::PathBuf;
 
@@ -93,10 +94,10 @@ impl Objects {
                 if before | colour == before {
                     continue;
                 }
-                if !commits.contains_key(&parent) {
+                if let Entry::Vacant(place) = commits.entry(parent) {
                     match self.commit(parent)? {
                         Some(read) => {
-                            commits.insert(parent, read);
+                            place.insert(read);
                         }
                         // Below a common commit nothing is counted: a shallow checkout ends here.
                         None if colour == BOTH => continue,

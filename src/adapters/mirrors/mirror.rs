@@ -104,7 +104,10 @@ impl Mirror {
     }
 
     pub(super) fn quarantine(&self, why: &str) {
-        self.sweep();
+        // Whoever holds it is fetching, and sweeps before the next time.
+        if let Ok(_held) = self.hold(Duration::ZERO) {
+            self.sweep();
+        }
         // Without the marker the next fetch meets the same bound again: safe, only slower.
         let _ = fs::create_dir_all(&self.root)
             .and_then(|()| fs::write(self.beside("quarantine"), format!("{why}\n")));
@@ -218,6 +221,16 @@ impl Mirror {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
+    }
+
+    /// How many packs it has.
+    pub(super) fn packs(&self) -> usize {
+        fs::read_dir(self.objects().join("pack")).map_or(0, |entries| {
+            entries
+                .flatten()
+                .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "pack"))
+                .count()
+        })
     }
 
     /// Bytes on disk.

@@ -36,6 +36,8 @@ mod remote;
 const FIRST_PAUSE_MS: i64 = 30_000;
 /// Longest pause, before jitter.
 const LONGEST_PAUSE_MS: i64 = 3_600_000;
+/// More packs than this in a mirror are made one.
+const MOST_PACKS: usize = 40;
 /// After this many deadlines missed by one host, its other locations are not asked this time.
 const PATIENCE_PER_HOST: u32 = 3;
 
@@ -72,7 +74,7 @@ impl Mirrors {
             work_tree: work_tree.to_owned(),
             common_dir: common_dir.to_owned(),
             clock: Box::new(SystemClock),
-            stale_after: Duration::from_secs(86_400),
+            stale_after: Duration::from_hours(24),
             insecure_loopback: false,
             access: Access::default(),
         }
@@ -153,10 +155,10 @@ impl Mirrors {
                 .map(|(_, branch)| remembered(job, &memory, branch.as_deref()))
                 .collect();
         }
-        if let Some(path) = job.url.local_path() {
-            if let Some(answers) = unmoved(job, Path::new(&path)) {
-                return answers;
-            }
+        if let Some(path) = job.url.local_path()
+            && let Some(answers) = unmoved(job, Path::new(&path))
+        {
+            return answers;
         }
         if let Some(why) = job.mirror.quarantined() {
             return all(UpstreamAnswer::Unknown(why));
@@ -192,7 +194,7 @@ impl Mirrors {
                 all(UpstreamAnswer::Unknown(job.mirror.quarantined().unwrap_or(why)))
             }
             Err(Refusal::Useless(why)) => {
-                self.failed(job, memory, &why, now);
+                Self::failed(job, memory, &why, now);
                 all(UpstreamAnswer::Unknown(why))
             }
             Err(Refusal::Unreachable(why)) => {
@@ -207,7 +209,7 @@ impl Mirrors {
                     .entry(host.to_owned())
                     .or_default() += weight;
                 let silence = self.silence(&memory, now);
-                self.failed(job, memory, &why, now);
+                Self::failed(job, memory, &why, now);
                 all(UpstreamAnswer::Unreachable(format!("{why}{silence}")))
             }
         }
@@ -278,6 +280,10 @@ impl Mirrors {
         if let Some(why) = too_big() {
             return Err(Refusal::TooMuch(why));
         }
+        if mirror.packs() > MOST_PACKS {
+            // Only makes reading faster: a failure leaves the packs as they are.
+            let _ = self.access.repack(&mirror.git_dir(), job.url, options.fetch_timeout);
+        }
         Ok(mirror.tip(&found.branch))
     }
 
@@ -300,7 +306,7 @@ impl Mirrors {
         format!("; {}last answered {} ago", if alarm { "stale: " } else { "" }, span(silence))
     }
 
-    fn failed(&self, job: &Job<'_>, memory: Memory, why: &str, now: i64) {
+    fn failed(job: &Job<'_>, memory: Memory, why: &str, now: i64) {
         let failures = memory.failures.saturating_add(1);
         let doubled = FIRST_PAUSE_MS.saturating_mul(1 << (failures - 1).min(20)).min(LONGEST_PAUSE_MS);
         // Spread by content, not by chance: the same history gives the same pauses.

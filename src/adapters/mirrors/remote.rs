@@ -5,6 +5,8 @@
 //! remote helpers, prompts, any protocol that the location did not name, and every inherited
 //! `GIT_*`. `GIT_ALLOW_PROTOCOL` holds after `url.*.insteadOf` too.
 
+#![expect(clippy::disallowed_methods, reason = "the operator's transports need some of the environment")]
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -52,6 +54,8 @@ const FIXED: &[(&str, &str)] = &[
     ("fetch.writeCommitGraph", "false"),
     ("fetch.bundleURI", ""),
     ("transfer.bundleURI", "false"),
+    // Always packs: what is fetched is bounded as it grows, and packs are counted.
+    ("fetch.unpackLimit", "1"),
     ("fetch.prune", "false"),
     ("fetch.pruneTags", "false"),
     ("fetch.output", "compact"),
@@ -205,6 +209,21 @@ fn choose(listed: &str, branch: Option<&str>) -> Result<Advertised, String> {
 }
 
 impl Access {
+    /// Make all packs of a mirror one. Every tip has a ref, so that nothing is lost.
+    pub(super) fn repack(
+        &self,
+        mirror: &Path,
+        url: &RemoteUrl,
+        deadline: Duration,
+    ) -> Result<(), ProcessError> {
+        self.git(url, deadline)
+            .arg("--git-dir")
+            .arg(mirror)
+            .args(["repack", "-a", "-d", "-q", "--keep-unreachable"])
+            .run()
+            .map(|_| ())
+    }
+
     /// Fetch one branch into a ref of a bare mirror; `watch` may stop it.
     pub(super) fn fetch(
         &self,
