@@ -1,0 +1,131 @@
+//! HEAD and the refs it leads to, from loose and packed files.
+//!
+//! Ref names come from the repository: a name that git would refuse is not opened as a file.
+//! The reftable format is not read here; see [`super::plumbing`].
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, readlinkat, statat};
+
+use super::files::{self, Read, Trouble};
+use super::locate::GitDirs;
+use crate::domain::id::ObjectId;
+
+/// The largest `packed-refs` that is read.
+const MAX_PACKED: u64 = 256 << 20;
+/// How many symbolic refs may follow each other (`refs.c: SYMREF_MAXDEPTH`).
+const MAX_SYMBOLIC: usize = 5;
+
+/// What HEAD says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Head {
+    /// The branch that it names, without `refs/heads/`.
+    pub(super) branch: Option<String>,
+    /// True when it names a commit.
+    pub(super) detached: bool,
+    /// The commit; `None` on an unborn branch.
+    pub(super) id: Option<ObjectId>,
+}
+
+enum Target {
+    Symbolic(Vec<u8>),
+    Direct(ObjectId),
+}
+
+/// True when a directory has a HEAD that git would accept (`path.c: validate_headref`): a symlink
+/// or a `ref:` into `refs/`, or an object id. Where it leads is not asked; with reftable it is a
+/// stand-in that leads nowhere.
+pub(super) fn has_head(git_dir: &Path) -> bool {
+    let file = git_dir.join("HEAD");
+    if readlinkat(CWD, &file, Vec::new()).is_ok_and(|target| target.to_bytes().starts_with(b"refs/")) {
+        return true;
+    }
+    let Ok(Some(bytes)) = files::read(&file, 1 << 16) else { return false };
+    match bytes.strip_prefix(b"ref:") {
+        Some(name) => name.trim_ascii_start().starts_with(b"refs/"),
+        None => bytes.get(..40).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)),
+    }
+}
+
+/// HEAD of a work tree.
+pub(super) fn head(dirs: &GitDirs) -> Read<Head> {
+    let file = dirs.git_dir.join("HEAD");
+    let first = loose(&file)?.ok_or_else(|| Trouble::with("read", &file, "there is none"))?;
+    let name = match first {
+        Target::Direct(id) => return Ok(Head { branch: None, detached: true, id: Some(id) }),
+        Target::Symbolic(name) => name,
+    };
+    let branch = name.strip_prefix(b"refs/heads/").unwrap_or(&name);
+    let branch = Some(String::from_utf8_lossy(branch).into_owned());
+    let mut name = name;
+    for _ in 0..MAX_SYMBOLIC {
+        let dir = if is_per_worktree(&name) { &dirs.git_dir } else { &dirs.common_dir };
+        let found = match loose(&dir.join(OsStr::from_bytes(&name)))? {
+            Some(found) => Some(found),
+            None => packed(&dirs.common_dir, &name)?.map(Target::Direct),
+        };
+        match found {
+            None => return Ok(Head { branch, detached: false, id: None }),
+            Some(Target::Direct(id)) => return Ok(Head { branch, detached: false, id: Some(id) }),
+            Some(Target::Symbolic(next)) => name = next,
+        }
+    }
+    Err(Trouble::with("resolve", &file, "symbolic refs lead in a circle"))
+}
+
+fn is_per_worktree(name: &[u8]) -> bool {
+    !name.starts_with(b"refs/")
+        || [&b"refs/bisect/"[..], b"refs/worktree/", b"refs/rewritten/"]
+            .iter()
+            .any(|kind| name.starts_with(kind))
+}
+
+/// A ref in a file of its own: `ref: NAME`, a commit, or (as once) a symlink to another ref.
+fn loose(file: &Path) -> Read<Option<Target>> {
+    if let Ok(target) = readlinkat(CWD, file, Vec::new()) {
+        let target = target.to_bytes();
+        if target.starts_with(b"refs/") {
+            return if is_valid_name(target) {
+                Ok(Some(Target::Symbolic(target.to_vec())))
+            } else {
+                Err(Trouble::with("read", file, "it names no valid ref"))
+            };
+        }
+    }
+    let Some(bytes) = files::read(file, 1 << 16)? else { return Ok(None) };
+    if let Some(name) = bytes.strip_prefix(b"ref:") {
+        let name = name.trim_ascii();
+        return if is_valid_name(name) {
+            Ok(Some(Target::Symbolic(name.to_vec())))
+        } else {
+            Err(Trouble::with("read", file, "it names no valid ref"))
+        };
+    }
+    let word = bytes.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    let id = std::str::from_utf8(word).ok().and_then(|hex| hex.parse().ok());
+    id.map(|id| Some(Target::Direct(id))).ok_or_else(|| Trouble::with("read", file, "it holds no ref"))
+}
+
+/// git-check-ref-format(1), as far as it keeps a name inside `refs/`.
+fn is_valid_name(name: &[u8]) -> bool {
+    name.starts_with(b"refs/")
+        && name.split(|byte| *byte == b'/').all(|part| !part.is_empty() && !part.starts_with(b"."))
+        && !name.windows(2).any(|pair| pair == b"..")
+        && !name.iter().any(|byte| *byte <= b' ' || *byte == 0x7f || b"~^:?*[\\".contains(byte))
+}
+
+/// A ref in `packed-refs`: lines `ID NAME`, sorted or not; peeled lines begin with `^`.
+fn packed(common_dir: &Path, name: &[u8]) -> Read<Option<ObjectId>> {
+    let Some(bytes) = files::read(&common_dir.join("packed-refs"), MAX_PACKED)? else { return Ok(None) };
+    Ok(bytes.split(|byte| *byte == b'\n').find_map(|line| {
+        let rest = line.strip_suffix(name)?.strip_suffix(b" ")?;
+        std::str::from_utf8(rest).ok()?.parse().ok()
+    }))
+}
+
+/// Whether refs are kept in the reftable format, which only git can read.
+pub(super) fn is_reftable(dirs: &GitDirs) -> bool {
+    statat(CWD, dirs.common_dir.join("reftable"), AtFlags::empty()).is_ok()
+}
