@@ -35,6 +35,10 @@
 //!
 //! [`ModifiedOrFiltered`]: crate::domain::snapshot::ChangeKind::ModifiedOrFiltered
 
+mod archive;
+
+pub mod nar;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
