@@ -32,7 +32,7 @@ pub fn wiring(
     dep_graph: &RepoPath,
 ) -> PortResult<Wiring> {
     let mut wiring = Wiring::default();
-    let mut read = |path: &RepoPath| repository.committed_file(path);
+    let read = |path: &RepoPath| repository.committed_file(path);
     let (flake_nix, flake_lock) = (RepoPath::from("flake.nix"), RepoPath::from("flake.lock"));
     let (flake, lock, map) = (read(&flake_nix)?, read(&flake_lock)?, read(dep_graph)?);
     let mut unreadable = |path: &RepoPath, why: &dyn Display| {

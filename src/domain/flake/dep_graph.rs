@@ -1,7 +1,8 @@
 //! The generated dependency map of a workspace (`nix/dep-graph.nix`), read statically.
 //!
-//! Two schemas: `name = { deps = [ "a" ]; hasTests = true; }`, and the newer one that adds
-//! `follows = { "<input of name>" = "<workspace input>"; }`. Names are those of workspace inputs.
+//! Two schemas, `name = { deps = [ "a" ]; hasTests = true; }` and the newer one that adds
+//! `follows = { "<input of name>" = "<workspace input>"; }`; and an
+//! older list, `name = [ "a" ]`. Names are those of workspace inputs.
 //! Attributes that are not known here are ignored: the file belongs to another generator.
 
 use std::collections::BTreeMap;
@@ -41,20 +42,18 @@ impl DepGraph {
         for (name, at) in map.names() {
             let entry = match map.get(source, name)? {
                 Some((_, Value::Set(set))) => set,
+                Some((_, Value::List(items))) => {
+                    let deps = strings(source, name, items)?;
+                    entries.insert(name.to_owned(), DepEntry { deps, ..DepEntry::default() });
+                    continue;
+                }
                 _ => return Err(wrong(source, at, name, "a set")),
             };
             let mut read = DepEntry::default();
             for (field, at) in entry.names() {
                 let value = entry.get(source, field)?.map(|(_, value)| value);
                 match (field, value) {
-                    ("deps", Some(Value::List(items))) => {
-                        for (at, item) in items {
-                            let Value::Str(dep) = item else {
-                                return Err(wrong(source, at, name, "a string"));
-                            };
-                            read.deps.push(dep);
-                        }
-                    }
+                    ("deps", Some(Value::List(items))) => read.deps = strings(source, name, items)?,
                     ("deps", _) => return Err(wrong(source, at, name, "a list of strings")),
                     ("hasTests", Some(Value::Bool(value))) => read.has_tests = Some(value),
                     ("hasTests", _) => return Err(wrong(source, at, name, "a Boolean")),
@@ -78,6 +77,20 @@ impl DepGraph {
     }
 }
 
+fn strings(
+    source: Source<'_>,
+    name: &str,
+    items: Vec<(super::syntax::At, Value)>,
+) -> Result<Vec<String>, ReadError> {
+    items
+        .into_iter()
+        .map(|(at, item)| match item {
+            Value::Str(text) => Ok(text),
+            _ => Err(wrong(source, at, name, "a string")),
+        })
+        .collect()
+}
+
 fn wrong(source: Source<'_>, at: super::syntax::At, name: &str, wanted: &str) -> ReadError {
     source.error(at, format_args!("the entry {} should have {wanted} here", text::quoted(name)))
 }
@@ -94,6 +107,8 @@ mod tests {
         .expect("it is well formed");
         assert_eq!(map.entries["a"], DepEntry { deps: vec![], has_tests: Some(false), follows: None });
         assert_eq!(map.entries["b"].deps, ["a"]);
+        let old = DepGraph::parse(b"{ c = [ \"a\" \"b\" ]; }").expect("it is well formed");
+        assert_eq!(old.entries["c"].deps, ["a", "b"]);
         assert_eq!(map.entries["b"].follows, Some(BTreeMap::from([("x".to_owned(), "a".to_owned())])));
     }
 
