@@ -5,6 +5,8 @@ mod equal;
 
 mod differences;
 
+mod drift;
+
 mod hostile;
 
 mod random;

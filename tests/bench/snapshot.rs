@@ -1,0 +1,164 @@
+//! The snapshot beside `git status`, `git submodule status` and the physical bound: a program that
+//! only lists every directory and looks at every file, on two threads, in the same run.
+//!
+//! `cargo bench --bench snapshot [-- MODULESxFILES…]`; the default sizes are 55x50, 55x500 and 1000x50.
+#![expect(clippy::disallowed_methods, reason = "a benchmark starts real git and itself")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use lambda_os::adapters::git::{DiscoverSettings, Environment, GitRepository};
+use lambda_os::ports::{Repository, SnapshotOptions};
+use lambda_os::sample::SampleSpec;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, statat};
+
+/// One size, medians in milliseconds.
+struct Row {
+    size: (usize, usize),
+    bound: f64,
+    snapshot: f64,
+    git_status: f64,
+    submodule_status: f64,
+    peak_kib: u64,
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let [one, dir] = args.as_slice()
+        && one == "--one"
+    {
+        snapshot(Path::new(dir));
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+        println!("{}", peak.trim().trim_end_matches(" kB"));
+        return;
+    }
+    let mut sizes: Vec<(usize, usize)> = args
+        .iter()
+        .filter_map(|arg| arg.split_once('x'))
+        .filter_map(|(modules, files)| Some((modules.parse().ok()?, files.parse().ok()?)))
+        .collect();
+    if sizes.is_empty() {
+        sizes = vec![(55, 50), (55, 500), (1000, 50)];
+    }
+    println!(
+        "modules x files     bound  snapshot  ratio  git status  submodule status  peak MiB   (ms, medians)"
+    );
+    for row in sizes.into_iter().map(measure) {
+        println!(
+            "{:>7} x {:<6} {:>8.2} {:>9.2} {:>6.2} {:>11.1} {:>17.1} {:>9.1}",
+            row.size.0,
+            row.size.1,
+            row.bound,
+            row.snapshot,
+            row.snapshot / row.bound,
+            row.git_status,
+            row.submodule_status,
+            f64::from(u32::try_from(row.peak_kib).unwrap_or(u32::MAX)) / 1024.0,
+        );
+    }
+}
+
+fn measure(size: (usize, usize)) -> Row {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let sample = SampleSpec::sized(size.0, size.1).build(&temp.path().join("sample")).expect("a sample");
+    let root = sample.superproject;
+    // As a person leaves it: every index is refreshed, and newer than the files.
+    git(&root, &["submodule", "--quiet", "foreach", "git status"]);
+    git(&root, &["status"]);
+    let (mut bounds, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..15 {
+        bounds.push(timed(|| raw_bound(&root)));
+        ours.push(timed(|| snapshot(&root)));
+    }
+    let times = |args: &[&str]| median((0..3).map(|_| timed(|| git(&root, args))).collect());
+    let program = std::env::current_exe().expect("this program");
+    let output = Command::new(program).arg("--one").arg(&root).output().expect("itself starts");
+    Row {
+        size,
+        bound: median(bounds),
+        snapshot: median(ours),
+        git_status: times(&["status", "--porcelain=v2", "-z", "--untracked-files=all"]),
+        submodule_status: times(&["submodule", "status"]),
+        peak_kib: String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or(0),
+    }
+}
+
+fn timed(work: impl FnOnce()) -> f64 {
+    let begun = Instant::now();
+    work();
+    begun.elapsed().as_secs_f64() * 1000.0
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(0.0)
+}
+
+fn git(dir: &Path, args: &[&str]) {
+    let status = Command::new("git")
+        .args(args)
+        .current_dir(dir)
+        .envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")])
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "git {args:?}");
+}
+
+/// What is measured: opening, discovery and snapshot, on two threads.
+fn snapshot(root: &Path) {
+    let settings = DiscoverSettings { allow_local_urls: true, ..DiscoverSettings::default() };
+    let repository = GitRepository::open_in(root, settings, Environment::default()).expect("opens");
+    let discovery = repository.discover().expect("modules");
+    let options = SnapshotOptions { threads: 2, ..SnapshotOptions::default() };
+    let snapshot = repository.snapshot(&discovery, &options).expect("a snapshot");
+    assert!(!snapshot.modules.is_empty());
+}
+
+/// List every directory and look at every file below the superproject, `.git` excepted.
+fn raw_bound(root: &Path) {
+    let mut parts: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(root.join("repos")).expect("repos") {
+        parts.push(entry.expect("an entry").path());
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
+        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let dir = openat(CWD, part, flags, Mode::empty()).expect("a directory");
+            look(dir.as_fd(), &mut buffer);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        work();
+    });
+}
+
+fn look(dir: BorrowedFd<'_>, buffer: &mut Vec<MaybeUninit<u8>>) {
+    let mut below = Vec::new();
+    let mut entries = RawDir::new(dir, buffer);
+    while let Some(Ok(entry)) = entries.next() {
+        let name = entry.file_name();
+        match name.to_bytes() {
+            b"." | b".." | b".git" => {}
+            _ if entry.file_type() == FileType::Directory => below.push(name.to_owned()),
+            _ => {
+                let _ = std::hint::black_box(statat(dir, name, AtFlags::SYMLINK_NOFOLLOW));
+            }
+        }
+    }
+    drop(entries);
+    for name in below {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if let Ok(child) = openat(dir, &name, flags, Mode::empty()) {
+            look(child.as_fd(), buffer);
+        }
+    }
+}
