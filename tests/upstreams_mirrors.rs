@@ -183,6 +183,14 @@ fn a_rewritten_history_keeps_its_earlier_tips() {
     git(&upstream, ["reflog", "expire", "--expire=now", "--all"]);
     git(&upstream, ["gc", "-q", "--prune=now"]);
     assert_eq!(ask(&mirrors, &module, &options()), tip(forked, true));
+    let mirror = fs::read_dir(world.path("mirrors"))
+        .expect("mirrors")
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "git"))
+        .expect("a mirror");
+    let kept = git(&mirror, ["for-each-ref", "--format=%(objectname)", "refs/lambda-os/seen"]);
+    assert!(kept.contains(&old.to_string()) && kept.contains(&base.to_string()), "{kept}");
     assert_eq!(
         mirrors.relation(&module, old, forked).expect("counted"),
         Relation::Counted { behind: 1, ahead: 1 }
