@@ -146,7 +146,7 @@ impl RemoteUrl {
             return Err(UrlRefused::ActiveCharacters);
         }
         if text.starts_with('-') {
-            return Err(UrlRefused::Option("beginning"));
+            return Err(UrlRefused::Option("location"));
         }
         if let Some(helper) = helper(text) {
             return Err(UrlRefused::Helper(text::quoted(&text::clipped(helper, 40))));
@@ -533,7 +533,7 @@ mod tests {
     fn everything_else_is_refused_with_its_reason() {
         for (text, reason) in [
             ("", "is empty"),
-            ("-oProxyCommand=x", "beginning that begins with \"-\""),
+            ("-oProxyCommand=x", "location that begins with \"-\""),
             ("--upload-pack=x", "begins with \"-\""),
             ("ext::sh -c x", "remote helper \"ext\""),
             ("fd::7", "remote helper \"fd\""),
