@@ -1,4 +1,6 @@
 //! Snapshot and `git status` say the same, scenario by scenario.
+use std::os::unix::ffi::OsStrExt;
+
 use super::world::World;
 
 /// Make a repository, change it, compare.
@@ -239,7 +241,6 @@ fn untracked_things_of_every_kind() {
         w.write("w/sub/.git", "not a repository");
         w.write("w/sub/x", "u");
         std::process::Command::new("mkfifo").arg(w.path("w/pipe")).status().expect("mkfifo runs");
-        use std::os::unix::ffi::OsStrExt;
         std::fs::write(w.path("w").join(std::ffi::OsStr::from_bytes(b"not-\xff-utf8")), "u")
             .expect("written");
     });

@@ -3,10 +3,18 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use lambda_os::adapters::git::DiscoverSettings;
+
 use super::world::World;
 
+/// Path, content, mode and modification time.
+type Print = (std::path::PathBuf, Vec<u8>, u32, (i64, i64));
+
+/// What spoils a git directory.
+type Spoil<'a> = (&'a str, &'a dyn Fn(&World, &str));
+
 /// Every file below a directory with its content, mode and modification time.
-fn fingerprint(root: &Path) -> Vec<(std::path::PathBuf, Vec<u8>, u32, (i64, i64))> {
+fn fingerprint(root: &Path) -> Vec<Print> {
     let mut found = Vec::new();
     let mut stack = vec![root.to_owned()];
     while let Some(dir) = stack.pop() {
@@ -104,7 +112,7 @@ fn a_symlink_in_a_module_s_way_is_not_followed() {
 
 #[test]
 fn hostile_files_of_git_s_own_are_said_and_do_not_stop_the_others() {
-    let spoil: [(&str, &dyn Fn(&World, &str)); 7] = [
+    let spoil: [Spoil<'_>; 7] = [
         ("index cut", &|w, git| {
             let index = std::fs::read(w.path(&format!("{git}/index"))).expect("read");
             w.write(&format!("{git}/index"), &index[..index.len() / 2]);
@@ -113,7 +121,7 @@ fn hostile_files_of_git_s_own_are_said_and_do_not_stop_the_others() {
         ("HEAD out of refs", &|w, git| w.write(&format!("{git}/HEAD"), "ref: refs/../../../../etc/passwd\n")),
         ("config of noise", &|w, git| w.write(&format!("{git}/config"), "[core\nx")),
         ("format of the future", &|w, git| {
-            w.write(&format!("{git}/config"), "[core]\nrepositoryformatversion=1\n[extensions]\nfuture=1\n")
+            w.write(&format!("{git}/config"), "[core]\nrepositoryformatversion=1\n[extensions]\nfuture=1\n");
         }),
         ("include of a FIFO", &|w, git| {
             let fifo = w.path("fifo");
@@ -169,7 +177,10 @@ fn another_user_s_repository_is_a_problem_and_the_others_go_on() {
     world.write("operator", format!("[safe]\n\tdirectory = {safe}\n\tdirectory = {safe}/m\n"));
     let mut environment = world.environment();
     environment.config_files = vec![world.path("operator")];
-    let opened =
-        lambda_os::adapters::git::GitRepository::open_in(&world.path("w"), Default::default(), environment);
+    let opened = lambda_os::adapters::git::GitRepository::open_in(
+        &world.path("w"),
+        DiscoverSettings::default(),
+        environment,
+    );
     assert!(opened.is_ok(), "{opened:?}");
 }

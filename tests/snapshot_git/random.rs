@@ -4,7 +4,7 @@
 
 use super::world::World;
 
-/// SplitMix64: the same seed gives the same sequence everywhere.
+/// `SplitMix64`: the same seed gives the same sequence everywhere.
 struct Dice(u64);
 
 impl Dice {

@@ -47,16 +47,11 @@ impl Sources {
 }
 
 /// The attributes of one directory's files, kept for its next file.
+#[derive(Default)]
 pub(super) struct Attributes {
     directory: Option<Vec<u8>>,
     search: Search,
     names: MetadataCollection,
-}
-
-impl Default for Attributes {
-    fn default() -> Self {
-        Self { directory: None, search: Search::default(), names: MetadataCollection::default() }
-    }
 }
 
 /// Where attributes files are read.

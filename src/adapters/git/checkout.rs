@@ -439,10 +439,11 @@ impl Format {
         let mut format = Self { hash: gix_hash::Kind::Sha1, reftable: false };
         for (key, value) in config.keys("extensions") {
             match (key, value) {
-                (b"objectformat", b"sha1") | (b"refstorage", b"files") => {}
                 (b"objectformat", b"sha256") => format.hash = gix_hash::Kind::Sha256,
                 (b"refstorage", b"reftable") => format.reftable = true,
-                (
+                (b"objectformat", b"sha1")
+                | (b"refstorage", b"files")
+                | (
                     b"noop"
                     | b"noop-v1"
                     | b"preciousobjects"

@@ -25,6 +25,7 @@ const MAX_CONVERTED: u64 = 256 << 20;
 
 /// What the configuration says about trusting the file system.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent settings of git, by their names")]
 pub(super) struct Trust {
     pub(super) file_mode: bool,
     pub(super) symlinks: bool,

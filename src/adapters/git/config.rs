@@ -45,12 +45,11 @@ impl Environment {
         if !no_system {
             config_files.push(path("GIT_CONFIG_SYSTEM").unwrap_or_else(|| "/etc/gitconfig".into()));
         }
-        match std::env::var_os("GIT_CONFIG_GLOBAL") {
-            Some(global) => config_files.push(global.into()),
-            None => {
-                config_files.extend(xdg_config.as_ref().map(|dir| dir.join("git/config")));
-                config_files.extend(home.as_ref().map(|dir| dir.join(".gitconfig")));
-            }
+        if let Some(global) = std::env::var_os("GIT_CONFIG_GLOBAL") {
+            config_files.push(global.into());
+        } else {
+            config_files.extend(xdg_config.as_ref().map(|dir| dir.join("git/config")));
+            config_files.extend(home.as_ref().map(|dir| dir.join(".gitconfig")));
         }
         let sudo_uid = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok());
         Self {
@@ -193,9 +192,7 @@ impl Config {
         environment: &Environment,
     ) -> Option<PathBuf> {
         let value = self.string(section, None, key).filter(|value| !value.is_empty())?;
-        Some(
-            interpolated(value, environment).map_or_else(|| base.join(OsStr::from_bytes(value)), |path| path),
-        )
+        Some(interpolated(value, environment).unwrap_or_else(|| base.join(OsStr::from_bytes(value))))
     }
 
     /// All subsections of a section that set a key, with the value that wins.

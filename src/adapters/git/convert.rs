@@ -76,7 +76,7 @@ impl Encoding {
             Self::Utf32Le => (true, 4, false),
             Self::Utf32Be => (false, 4, false),
         };
-        if raw.len() % width != 0 {
+        if !raw.len().is_multiple_of(width) {
             return None;
         }
         let mut units = raw.chunks_exact(width).map(|unit| {

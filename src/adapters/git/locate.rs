@@ -65,7 +65,7 @@ fn gitfile(dir: BorrowedFd<'_>, path: &Path) -> Read<PathBuf> {
         .unwrap_or_default();
     let target = bytes
         .strip_prefix(b"gitdir: ")
-        .map(|rest| rest.trim_ascii_end())
+        .map(<[u8]>::trim_ascii_end)
         .filter(|target| !target.is_empty() && !target.contains(&0))
         .ok_or_else(|| Trouble(format!("{} does not say gitdir: PATH", shown(&file))))?;
     Ok(path.join(OsStr::from_bytes(target)))

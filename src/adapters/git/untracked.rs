@@ -49,10 +49,7 @@ pub(super) fn hash(root: BorrowedFd<'_>, files: &[&UntrackedFile]) -> Vec<Option
 
 fn content(root: BorrowedFd<'_>, file: &UntrackedFile, buffer: &mut [u8]) -> Option<Cid> {
     let path = file.path.as_bytes();
-    let mut opened = match file_beneath(root, path) {
-        Ok(opened) => opened,
-        Err(_) => return link_target(root, path),
-    };
+    let Ok(mut opened) = file_beneath(root, path) else { return link_target(root, path) };
     let mut hasher = Sha256::new();
     let mut left = file.size;
     loop {
