@@ -120,9 +120,9 @@ fn check_one(module: &Module, state: Option<&ModuleState>, wiring: &Wiring, name
         && let Some(lock) = &wiring.lock
         && let Some(id) = root_node(lock, module)
     {
-        let (detail, stale) = dep_graph(input, map, lock, id, names, module);
+        let (detail, is_stale) = dep_graph(input, map, lock, id, names, module);
         places.push(place(Place::DepGraph, None, detail.clone()));
-        if stale {
+        if is_stale {
             disagreements.push(detail);
         }
     }

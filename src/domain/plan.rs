@@ -127,7 +127,7 @@ pub fn plan(
     let mut plan = Plan::default();
     // By component: why it holds up what depends on it, and the number of its step.
     let mut stopped: BTreeMap<usize, Stop> = BTreeMap::new();
-    let mut stepped: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut step_of: BTreeMap<usize, usize> = BTreeMap::new();
     let mut pins_moved = 0;
     for (number, component) in graph.components.iter().enumerate() {
         let moves: Vec<PinMove> = component.members.iter().filter_map(|name| known.movement(name)).collect();
@@ -164,7 +164,7 @@ pub fn plan(
         pins_moved += moves.len();
         let mut after: Vec<ModuleName> = reach
             .needs(number)
-            .filter_map(|needed| stepped.get(&needed))
+            .filter_map(|needed| step_of.get(&needed))
             .flat_map(|step: &usize| plan.steps[*step].pins.iter().map(|moved| moved.module.clone()))
             .collect();
         after.sort();
@@ -173,7 +173,7 @@ pub fn plan(
             .flat_map(|other| graph.components[other].members.iter().cloned())
             .collect();
         affects.sort();
-        stepped.insert(number, plan.steps.len());
+        step_of.insert(number, plan.steps.len());
         let notes = known.notes(&moves);
         plan.steps.push(Step { level: component.level, pins: moves, after, affects, notes });
     }

@@ -30,13 +30,17 @@ fn lock(nodes: usize, modules: usize) -> String {
     let mut root = serde_json::Map::new();
     for number in 0..nodes {
         let repo = number % modules;
-        let key = if number < modules { format!("module-{repo:04}") } else { format!("module-{repo:04}_{number}") };
+        let key =
+            if number < modules { format!("module-{repo:04}") } else { format!("module-{repo:04}_{number}") };
         let mut inputs = serde_json::Map::new();
         // What a module needs has a smaller number: the only cycle would be one of our making.
         for step in [1, 2, 5] {
             if repo >= step {
                 let needed = format!("module-{:04}", repo - step);
-                inputs.insert(needed.clone(), if number < modules { vec![needed].into() } else { needed.into() });
+                inputs.insert(
+                    needed.clone(),
+                    if number < modules { vec![needed].into() } else { needed.into() },
+                );
             }
         }
         let rev = format!("{number:040x}");

@@ -308,12 +308,11 @@ fn path(place: &str, query: &Query) -> Attrs {
 fn remote(scheme: &str, place: &str, query: &Query) -> Result<Attrs, &'static str> {
     let (kind, transport) = match scheme.split_once('+') {
         Some((kind @ ("git" | "hg" | "tarball" | "file"), transport)) => (kind, transport),
-        Some(_) => return Err("has a scheme that Nix does not know"),
         None if scheme == "git" => ("git", scheme),
         None if matches!(scheme, "http" | "https" | "file") => {
             (if is_archive(place) { "tarball" } else { "file" }, scheme)
         }
-        None => return Err("has a scheme that Nix does not know"),
+        _ => return Err("has a scheme that Nix does not know"),
     };
     let address = place.split_once(':').map_or("", |(_, rest)| rest);
     let mut url = format!("{transport}:{address}");
@@ -321,14 +320,13 @@ fn remote(scheme: &str, place: &str, query: &Query) -> Result<Attrs, &'static st
     let mut kept = Vec::new();
     for (name, value) in query {
         match (kind, name.as_str()) {
-            (_, "dir" | "narHash") | ("git" | "hg", "ref" | "rev") => set(&mut attrs, name, value),
+            (_, "dir" | "narHash" | "rev") | ("git" | "hg", "ref") => set(&mut attrs, name, value),
             (_, "lastModified" | "revCount") if value.parse::<u64>().is_ok() => {
                 attrs.insert(name.clone(), Attr::Int(value.parse().unwrap_or_default()));
             }
             ("git", "submodules" | "shallow" | "allRefs" | "exportIgnore" | "lfs" | "verifyCommit") => {
                 attrs.insert(name.clone(), Attr::Bool(value == "1"));
             }
-            ("tarball" | "file", "rev") => set(&mut attrs, name, value),
             _ => kept.push(format!("{name}={value}")),
         }
     }

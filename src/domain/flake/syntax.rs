@@ -66,7 +66,7 @@ impl Source<'_> {
     pub(super) fn position(self, at: At) -> (usize, usize) {
         let before = &self.0[..at.0.min(self.0.len())];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        (before.iter().filter(|byte| **byte == b'\n').count() + 1, before.len() - line_start + 1)
+        (before.split(|byte| *byte == b'\n').count(), before.len() - line_start + 1)
     }
 }
 

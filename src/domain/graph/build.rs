@@ -98,10 +98,13 @@ impl<'a> Names<'a> {
     }
 }
 
+/// Who needs whom.
+type Pair<'a> = (&'a ModuleName, &'a ModuleName);
+
 /// The edges found so far: for each pair who says so, and the shortest way.
 #[derive(Default)]
 struct Found<'a> {
-    edges: BTreeMap<(&'a ModuleName, &'a ModuleName), (BTreeSet<EdgeSource>, Vec<String>)>,
+    edges: BTreeMap<Pair<'a>, (BTreeSet<EdgeSource>, Vec<String>)>,
 }
 
 impl<'a> Found<'a> {
@@ -148,8 +151,8 @@ impl<'a> Found<'a> {
 pub fn build(modules: &[Module], wiring: &Wiring) -> Graph {
     let names = Names::new(modules);
     let mut found = Found::default();
-    let mut notes: BTreeSet<String> = wiring.notes.iter().cloned().collect();
-    notes.extend(wiring.unreadable.iter().map(|(file, why)| format!("cannot read {file}: {why}")));
+    let mut remarks: BTreeSet<String> = wiring.notes.iter().cloned().collect();
+    remarks.extend(wiring.unreadable.iter().map(|(file, why)| format!("cannot read {file}: {why}")));
     let nodes = wiring.lock.as_ref().map(|lock| names.of_nodes(lock, true)).unwrap_or_default();
     for module in modules {
         let root = wiring.lock.as_ref().and_then(|lock| root_node(lock, module).map(|node| (lock, node)));
@@ -160,7 +163,7 @@ pub fn build(modules: &[Module], wiring: &Wiring) -> Graph {
         let spec =
             module.input.as_ref().and_then(|input| Some((input, wiring.flake.as_ref()?.inputs.get(input)?)));
         if let Some((input, spec)) = spec {
-            overrides(&mut found, &mut notes, &names, wiring, (&module.name, input, spec), root);
+            overrides(&mut found, &mut remarks, &names, wiring, (&module.name, input, spec), root);
         }
     }
     mapped_edges(&mut found, &names, wiring.dep_graph.as_ref());
@@ -173,7 +176,7 @@ pub fn build(modules: &[Module], wiring: &Wiring) -> Graph {
     sorted.sort();
     let components = super::order::condense(&sorted, &edges);
     let sightings = wiring.lock.as_ref().map(|lock| sightings(lock, &nodes)).unwrap_or_default();
-    Graph { modules: sorted, edges, components, sightings, notes: notes.into_iter().collect() }
+    Graph { modules: sorted, edges, components, sightings, notes: remarks.into_iter().collect() }
 }
 
 /// The node of the module as the workspace's root sees it.

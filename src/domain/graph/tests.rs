@@ -1,3 +1,9 @@
+#![expect(
+    clippy::format_push_string,
+    clippy::needless_range_loop,
+    reason = "tests are read more often than they run"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

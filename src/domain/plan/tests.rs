@@ -1,3 +1,5 @@
+#![expect(clippy::format_push_string, reason = "tests are read more often than they run")]
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

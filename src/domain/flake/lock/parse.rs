@@ -293,7 +293,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Lock, LockError> {
         let before = &bytes[..error.valid_up_to()];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         LockError::NotUtf8 {
-            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+            line: before.split(|byte| *byte == b'\n').count(),
             column: before.len() - line_start + 1,
         }
     })?;
@@ -309,12 +309,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Lock, LockError> {
     let mut deserializer = serde_json::Deserializer::from_str(file);
     let raw = Top.deserialize(&mut deserializer).map_err(json)?;
     deserializer.end().map_err(json)?;
-    let version = match raw.version.as_ref().map(serde_json::Value::as_u64) {
-        Some(Some(version @ 5..=7)) => u32::try_from(version).unwrap_or(7),
-        _ => {
-            let found = raw.version.map_or_else(|| "none".to_owned(), |version| version.to_string());
-            return Err(LockError::Version { found: text::clipped(&text::inert(&found), 40) });
-        }
+    let number = raw.version.as_ref().and_then(serde_json::Value::as_u64);
+    let Some(version) =
+        number.filter(|version| (5..=7).contains(version)).and_then(|v| u32::try_from(v).ok())
+    else {
+        let found = raw.version.map_or_else(|| "none".to_owned(), |version| version.to_string());
+        return Err(LockError::Version { found: text::clipped(&text::inert(&found), 40) });
     };
     let missing_root =
         |node: &str| LockError::MissingNode { place: "\"root\"".to_owned(), node: node.to_owned() };

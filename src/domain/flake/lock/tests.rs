@@ -122,7 +122,7 @@ fn follows_through_follows_cost_their_length() {
         .chain(["\"i0\": \"a\"".to_owned()])
         .collect();
     let own = own.join(",");
-    let doubling = lock(&own, &format!(r#", "a": {{"inputs": {{{}}}, {LOCKED}}}"#, own));
+    let doubling = lock(&own, &format!(r#", "a": {{"inputs": {{{own}}}, {LOCKED}}}"#));
     let parsed = Lock::parse(doubling.as_bytes()).expect("it is no circle");
     assert!(parsed.resolve(&["i59"]).is_ok());
 }

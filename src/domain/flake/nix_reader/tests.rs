@@ -1,3 +1,9 @@
+#![expect(
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "tests are read more often than they run"
+)]
+
 use proptest::prelude::*;
 
 use super::*;
