@@ -7,7 +7,11 @@
 //! there and circular `follows` are refused, also in nodes that the root does not reach.
 //! Attributes that are not known here are kept, so that nothing is lost when it is written back.
 
+mod build;
+mod diff;
+mod duplicates;
 mod parse;
+mod print;
 mod resolve;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,6 +19,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::reference::FlakeRef;
 use crate::domain::text;
 use crate::domain::url::RepoIdentity;
+
+pub use diff::{Change, State};
+pub use duplicates::{Duplicate, Merge};
 
 /// A parsed lock whose inputs are all resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]

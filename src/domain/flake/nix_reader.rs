@@ -16,6 +16,8 @@ use crate::domain::text;
 pub struct FlakeNix {
     /// Its inputs by name, also those that only the formals of `outputs` name; never `self`.
     pub inputs: BTreeMap<String, InputSpec>,
+    /// What it asks of its own source with `inputs.self` (`submodules`, `lfs`).
+    pub own: Attrs,
 }
 
 /// One input, or an override of an input's input.
@@ -54,8 +56,9 @@ pub fn read(bytes: &[u8]) -> Result<FlakeNix, ReadError> {
     {
         return Err(expected(source, at, "a string", &description));
     }
+    let mut own = Attrs::new();
     let mut inputs = match flake.get(source, "inputs")? {
-        Some((at, value)) => read_inputs(source, at, value, true)?,
+        Some((at, value)) => read_inputs(source, at, value, Some(&mut own))?,
         None => BTreeMap::new(),
     };
     let formals = match flake.get(source, "outputs")? {
@@ -78,7 +81,7 @@ pub fn read(bytes: &[u8]) -> Result<FlakeNix, ReadError> {
             ..InputSpec::default()
         });
     }
-    Ok(FlakeNix { inputs })
+    Ok(FlakeNix { inputs, own })
 }
 
 fn source_end(bytes: &[u8]) -> At {
@@ -110,17 +113,17 @@ fn read_inputs(
     source: Source<'_>,
     at: At,
     value: Value,
-    top: bool,
+    mut own: Option<&mut Attrs>,
 ) -> Result<BTreeMap<String, InputSpec>, ReadError> {
     let inputs = set(source, at, value)?;
     let mut specs = BTreeMap::new();
     for (name, at) in inputs.names() {
         let Some((_, value)) = inputs.get(source, name)? else { continue };
         if name == "self" {
-            if !top {
-                return Err(source.error(at, "the input \"self\" is not allowed here"));
+            match &mut own {
+                Some(own) => **own = read_self(source, at, value)?,
+                None => return Err(source.error(at, "the input \"self\" is not allowed here")),
             }
-            read_self(source, at, value)?;
             continue;
         }
         specs.insert(name.to_owned(), read_input(source, at, value)?);
@@ -129,15 +132,29 @@ fn read_inputs(
 }
 
 /// `inputs.self`: attributes of the flake's own source.
-fn read_self(source: Source<'_>, at: At, value: Value) -> Result<(), ReadError> {
-    let attrs = set(source, at, value)?;
-    for (name, at) in attrs.names() {
+fn read_self(source: Source<'_>, at: At, value: Value) -> Result<Attrs, ReadError> {
+    let fields = set(source, at, value)?;
+    let mut own = Attrs::new();
+    for (name, at) in fields.names() {
         if !["submodules", "lfs"].contains(&name) {
             return Err(source
                 .error(at, format_args!("the \"self\" attribute {} is not supported", text::quoted(name))));
         }
+        if let Some((_, value)) = fields.get(source, name)? {
+            own.insert(name.to_owned(), attribute(source, at, value)?);
+        }
     }
-    Ok(())
+    Ok(own)
+}
+
+/// An attribute of a reference.
+fn attribute(source: Source<'_>, at: At, value: Value) -> Result<Attr, ReadError> {
+    match value {
+        Value::Str(text) => Ok(Attr::Str(text)),
+        Value::Int(number) => Ok(Attr::Int(number)),
+        Value::Bool(value) => Ok(Attr::Bool(value)),
+        other => Err(expected(source, at, "a string, a Boolean or an integer", &other)),
+    }
 }
 
 fn read_input(source: Source<'_>, at: At, value: Value) -> Result<InputSpec, ReadError> {
@@ -153,19 +170,11 @@ fn read_input(source: Source<'_>, at: At, value: Value) -> Result<InputSpec, Rea
             ("url", other) => return Err(expected(source, at, "a string or a path", &other)),
             ("flake", Value::Bool(flake)) => spec.flake = flake,
             ("flake", other) => return Err(expected(source, at, "a Boolean", &other)),
-            ("inputs", value) => spec.inputs = read_inputs(source, at, value, false)?,
+            ("inputs", value) => spec.inputs = read_inputs(source, at, value, None)?,
             ("follows", Value::Str(path)) => spec.follows = Some(input_path(source, at, &path)?),
             ("follows", other) => return Err(expected(source, at, "a string", &other)),
             (name, value) => {
-                let value = match value {
-                    Value::Str(text) => Attr::Str(text),
-                    Value::Int(number) => Attr::Int(number),
-                    Value::Bool(value) => Attr::Bool(value),
-                    other => {
-                        return Err(expected(source, at, "a string, a Boolean or an integer", &other));
-                    }
-                };
-                attrs.insert(name.to_owned(), value);
+                attrs.insert(name.to_owned(), attribute(source, at, value)?);
             }
         }
     }

@@ -5,6 +5,8 @@
 //! (`type`, `owner`, `repo`, `rev`, …; `libflake/flakeref.cc`, `libfetchers/*.cc`). Attributes
 //! that are not known here are kept. Nothing is fetched and no registry is asked.
 
+mod forms;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -158,7 +160,7 @@ fn parse_query(query: &str) -> Option<Query> {
     Some(pairs)
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

@@ -1,0 +1,95 @@
+//! What relocking asks of a reference: is it the same, is it locked, is it inside another flake.
+
+use super::{Attr, FlakeRef};
+
+impl FlakeRef {
+    /// The reference with one attribute set, or left out when `None`.
+    #[must_use]
+    pub fn with(&self, name: &str, value: Option<Attr>) -> Self {
+        let mut attrs = self.attrs.clone();
+        match value {
+            Some(value) => attrs.insert(name.to_owned(), value),
+            None => attrs.remove(name),
+        };
+        Self { attrs }
+    }
+
+    /// The directory of the flake in its source; empty for the top.
+    #[must_use]
+    pub fn dir(&self) -> &str {
+        self.text("dir").unwrap_or("")
+    }
+
+    /// The path of an input that is inside the flake that names it (`path:./sub`).
+    #[must_use]
+    pub fn relative_path(&self) -> Option<&str> {
+        self.text("path").filter(|path| self.kind() == "path" && !path.starts_with('/'))
+    }
+
+    /// Whether it names one content for ever, as Nix sees it (`InputScheme::isLocked`).
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        match self.kind() {
+            "git" => self.rev().is_some_and(|rev| rev.bytes().any(|digit| digit != b'0')),
+            "github" | "gitlab" | "sourcehut" | "hg" => self.rev().is_some(),
+            "path" | "tarball" | "file" => self.nar_hash().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether two references ask for the same, as Nix compares what a lock was made for with
+    /// what `flake.nix` says now: old locks repeat `dir` in the query of `url`
+    /// (`FlakeRef::canonicalize`).
+    #[must_use]
+    pub fn same_request(&self, other: &Self) -> bool {
+        self.attrs == other.attrs || self.canonical() == other.canonical()
+    }
+
+    fn canonical(&self) -> Self {
+        let dir = self.dir();
+        let Some((place, query)) = self.text("url").and_then(|url| url.split_once('?')) else {
+            return self.clone();
+        };
+        let repeated = |pair: &&str| {
+            pair.strip_prefix("dir=").and_then(super::percent_decoded).is_some_and(|value| value == dir)
+        };
+        let kept: Vec<&str> = query.split('&').filter(|pair| dir.is_empty() || !repeated(pair)).collect();
+        let url = if kept.is_empty() { place.to_owned() } else { format!("{place}?{}", kept.join("&")) };
+        self.with("url", Some(Attr::Str(url)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_repeated_in_the_url_is_the_same_request() {
+        let old = FlakeRef::parse("git+https://x.org/r?dir=sub").expect("it is one");
+        let older = old.with("url", Some(Attr::Str("https://x.org/r?dir=sub".to_owned())));
+        assert_ne!(old, older);
+        assert!(old.same_request(&older) && older.same_request(&old));
+        let other = old.with("url", Some(Attr::Str("https://x.org/r?dir=other".to_owned())));
+        assert!(!old.same_request(&other));
+        assert!(!old.same_request(&old.with("ref", Some(Attr::Str("main".to_owned())))));
+    }
+
+    #[test]
+    fn locked_is_what_nix_regards_as_locked() {
+        const REV: &str = "0123456789abcdef0123456789abcdef01234567";
+        for (reference, locked) in [
+            (format!("github:o/r/{REV}"), true),
+            ("github:o/r".to_owned(), false),
+            (format!("git+https://x.org/r?rev={REV}"), true),
+            (format!("git+https://x.org/r?rev={}", "0".repeat(40)), false),
+            ("path:/x?narHash=sha256-x".to_owned(), true),
+            ("path:/x".to_owned(), false),
+            ("https://x.org/a.tar.gz?narHash=sha256-x".to_owned(), true),
+            ("nixpkgs".to_owned(), false),
+        ] {
+            assert_eq!(FlakeRef::parse(&reference).map(|r| r.is_locked()), Ok(locked), "{reference}");
+        }
+        assert_eq!(FlakeRef::parse("path:./a").expect("it is one").relative_path(), Some("./a"));
+        assert_eq!(FlakeRef::parse("path:/a").expect("it is one").relative_path(), None);
+    }
+}
