@@ -13,6 +13,8 @@ pub mod state_dir;
 
 pub mod journal;
 
+pub mod flake_sources;
+
 pub mod git;
 
 pub mod mirrors;
