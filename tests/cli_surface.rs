@@ -259,3 +259,16 @@ fn manual_pages_render_without_a_warning() {
     assert!(page.contains("lambda\\-os\\-config\\-check"), "{page}");
     assert!(run(&["man"]).1.contains(".SH EXIT STATUS"));
 }
+
+#[test]
+fn wrong_usage_is_json_where_json_was_asked_for() {
+    let home = support::temp_dir();
+    let output =
+        support::lambda_os(home.path()).args(["plan", "--json", "--no-such-flag"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).expect("one JSON object");
+    assert_eq!(error["schema"], "lambda-os/error/v1");
+    assert_eq!(error["exit"], 2);
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("--no-such-flag")), "{error}");
+}

@@ -131,12 +131,9 @@ pub enum Command {
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            // clap: 0 for --help and --version, 2 for wrong usage.
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return usage(&error),
     };
+    talk::start(&cli.global);
     let json = cli.global.json;
     match dispatch(&cli) {
         Ok(exit) => ExitCode::from(u8::from(exit)),
@@ -145,6 +142,25 @@ pub fn run() -> ExitCode {
             ExitCode::from(u8::from(failure.exit))
         }
     }
+}
+
+/// Help and version are data; wrong usage is an error like any other, as JSON where that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let shown = error.to_string();
+        let mut paragraphs = shown.trim().splitn(2, "\n\n");
+        let message = paragraphs.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let failure = Failure::new(Exit::Usage, message);
+        match paragraphs.next() {
+            Some(rest) => failure.hint(rest).report(true),
+            None => failure.report(true),
+        }
+    } else {
+        // A closed pipe is nobody's error.
+        let _ = error.print();
+    }
+    // clap: 0 for --help and --version, 2 for wrong usage.
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn dispatch(cli: &Cli) -> Result<Exit, Failure> {

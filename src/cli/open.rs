@@ -1,14 +1,12 @@
 //! Opening a workspace for a verb: which one, with which settings, with its adapters built.
 
-use std::path::{Path, PathBuf};
-
-use super::{Exit, Failure, Global};
+use super::{Failure, Global, place};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::git::{DiscoverSettings, GitRepository};
 use crate::adapters::journal::JournalReader;
 use crate::adapters::mirrors::Mirrors;
 use crate::adapters::state_dir::StateDir;
-use crate::config::{self, Settings, Source};
+use crate::config::Settings;
 use crate::domain::state::State;
 use crate::ops::cycle::CycleOptions;
 
@@ -31,30 +29,10 @@ pub struct Open {
 impl Open {
     /// Open what the options and the configuration name.
     pub fn new(global: &Global) -> Result<Self, Failure> {
-        let explicit = global.config.as_deref();
-        let mut settings = config::load(explicit, None)?;
-        let named = global.workspace.clone().or_else(|| settings.workspace.clone());
-        let start = match named {
-            Some(path) => path,
-            None => std::env::current_dir().map_err(|error| {
-                Failure::new(Exit::Failed, format!("cannot tell the current directory: {error}"))
-            })?,
-        };
-        let found = GitRepository::open(&start, DiscoverSettings::default())?;
-        if !is_for(&settings, found.work_tree()) {
-            if !matches!(settings.source, Source::System(_)) {
-                let theirs = settings.workspace.as_deref().unwrap_or(Path::new("")).display().to_string();
-                return Err(Failure::new(
-                    Exit::Usage,
-                    format!("the configuration is for {theirs}, not for {}", found.work_tree().display()),
-                )
-                .hint("leave out --config, or give -C the workspace that the configuration is for"));
-            }
-            // A node's configuration must not lend its state to another workspace.
-            settings = config::workspace_only(found.common_dir())?;
-        } else if settings.source == Source::Defaults {
-            settings = config::load(explicit, Some(found.common_dir()))?;
-        }
+        let place = place::find(global);
+        // What is wrong with the workspace is said before what is wrong with its settings.
+        let found = place.repository?;
+        let settings = place.settings?;
         let repository = GitRepository::open(
             found.work_tree(),
             DiscoverSettings {
@@ -96,10 +74,4 @@ impl Open {
             state.holds.insert(crate::domain::id::ModuleName::new(&module), reason);
         }
     }
-}
-
-/// True unless the settings name another workspace than this one.
-fn is_for(settings: &Settings, work_tree: &Path) -> bool {
-    let real = |path: &Path| -> PathBuf { std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()) };
-    settings.workspace.as_deref().is_none_or(|path| real(path) == real(work_tree))
 }

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use super::show::{Paint, table};
-use crate::domain::id::ObjectId;
 use crate::domain::report::{CycleReport, Findings};
 use crate::domain::text;
 use crate::domain::upgrade::{Status, Upgrade};
@@ -173,9 +172,4 @@ fn waiting(shown: &mut String, findings: &Findings, paint: Paint) {
 /// Microseconds as milliseconds with one digit.
 fn millis(elapsed_us: u64) -> String {
     format!("{}.{} ms", elapsed_us / 1000, elapsed_us % 1000 / 100)
-}
-
-/// A commit for a table, or a dash.
-pub(super) fn short(commit: Option<ObjectId>) -> String {
-    commit.map_or_else(|| "-".to_owned(), |commit| commit.short())
 }

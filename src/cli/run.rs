@@ -2,6 +2,7 @@
 
 use super::open::Open;
 use super::show::{self, Paint};
+use super::talk::Progress;
 use super::{Exit, Failure, Global, report};
 use crate::adapters::journal::JournalWriter;
 use crate::adapters::lock::CycleLock;
@@ -32,7 +33,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 
 fn once(global: &Global, open: &Open, stop: &Stop) -> Result<Exit, Failure> {
     let lock = CycleLock::acquire(&open.state_dir)?;
+    let progress = Progress::begin(global, "looking at the workspace and its upstreams");
     let report = one_cycle(open, stop, "once")?;
+    drop(progress);
     drop(lock);
     if global.json {
         show::json(&report)?;
