@@ -2,7 +2,8 @@
 
 mod support;
 
-use lambda_os::sample::{SampleSpec, UrlStyle};
+use lambda_os::sample::{DepGraphSchema, SampleSpec, UrlStyle};
+use support::odd::OddForm;
 use support::{Fingerprint, Workspace, git, temp_dir};
 
 #[test]
@@ -68,4 +69,49 @@ fn a_directory_that_holds_something_is_refused() {
     let error = SampleSpec::sized(1, 1).build(dir.path()).expect_err("it is refused");
     assert!(error.to_string().contains("not empty"), "{error}");
     assert_eq!(std::fs::read_dir(dir.path()).expect("read").count(), 1);
+}
+
+/// The ids of samples are part of what people can compare: they change only on purpose.
+#[test]
+fn commit_ids_are_the_same_everywhere() {
+    let plain = SampleSpec::sized(26, 12);
+    let pinned = SampleSpec { style: UrlStyle::AutoInputs, dep_graph: DepGraphSchema::Old, ..plain.clone() };
+    for (spec, head) in [
+        (plain, "524a04e8d8336de8873034aab36d3fab2070b7b6"),
+        (pinned, "7d24522b16578e3ce65d038af1c1462c4282fb87"),
+    ] {
+        assert_eq!(Workspace::new(&spec).sample.head.to_string(), head, "{spec:?}");
+    }
+}
+
+#[test]
+fn the_lock_has_the_shapes_of_a_real_one() {
+    let workspace = Workspace::new(&SampleSpec::sized(55, 12));
+    let lock = std::fs::read(workspace.path().join("flake.lock")).expect("read");
+    let lock: serde_json::Value = serde_json::from_slice(&lock).expect("JSON");
+    let nodes = lock["nodes"].as_object().expect("nodes");
+    let root = nodes["root"]["inputs"].as_object().expect("inputs");
+    let suffixed = root.iter().filter(|(name, node)| node.as_str() != Some(name)).count();
+    let paths: Vec<usize> = nodes
+        .values()
+        .filter_map(|node| node["inputs"].as_object())
+        .flat_map(|inputs| inputs.values().filter_map(|edge| edge.as_array().map(Vec::len)))
+        .collect();
+    assert!(suffixed >= 3, "root inputs that lead to suffixed nodes: {suffixed}");
+    assert!(paths.contains(&1) && paths.iter().any(|length| *length > 2), "{paths:?}");
+    assert!(nodes.values().any(|node| node["flake"] == false));
+    assert!((60..1000).contains(&nodes.len()), "{} nodes", nodes.len());
+    let no_input = workspace.sample.modules.iter().filter(|module| module.input.is_none()).count();
+    let no_flake = workspace.sample.modules.iter().filter(|module| !module.flake).count();
+    assert!(no_input > 0 && no_flake > no_input);
+}
+
+#[test]
+fn git_puts_a_checkout_into_every_odd_form() {
+    for form in OddForm::ALL.into_iter().filter(|form| form.is_possible()) {
+        let workspace = Workspace::new(&SampleSpec::sized(2, 60));
+        let checkout = &workspace.sample.modules[1].checkout;
+        form.apply(checkout);
+        assert_eq!(git(checkout, ["status", "--porcelain"]), "", "{form:?}");
+    }
 }

@@ -39,7 +39,7 @@ pub(super) fn build(spec: &SampleSpec, dir: &Path) -> PortResult<Sample> {
         cast[*at].hostile_names = true;
     }
     let histories = history::live(&cast, spec.files, spec.seed);
-    let fates: Vec<Fate> = (0..cast.len())
+    let fates: Vec<Fate<'_>> = (0..cast.len())
         .map(|at| {
             let trouble = victims.iter().find(|(_, victim)| **victim == at).map(|(trouble, _)| *trouble);
             fate::fate(&histories.lines[at], trouble)

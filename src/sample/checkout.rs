@@ -21,11 +21,6 @@ use crate::ports::{PortError, PortResult};
 /// The modification time of every file that is checked out: 2026-01-01.
 const MODIFIED: i64 = 1_767_225_600;
 
-/// An index entry's flag: git does not look at the file.
-pub(super) const ASSUME_UNCHANGED: u16 = 0x8000;
-/// An extended flag: the file is outside a sparse checkout.
-pub(super) const SKIP_WORKTREE: u16 = 0x4000;
-
 /// Write the files and the index.
 ///
 /// # Errors
@@ -46,7 +41,7 @@ pub(super) fn check_out(work_tree: &Path, git_dir: &Path, files: &Files, tree: &
             PortError::failed(format!("cannot write {}", text::inert_bytes(at.as_os_str().as_bytes())))
                 .because(error)
         })?;
-        rows.push(Row { path, file, stat, flags: 0, extended: 0 });
+        rows.push(Row { path, file, stat });
     }
     disk::write(&git_dir.join("index"), &index(&rows, Some(tree)))
 }
@@ -105,18 +100,13 @@ pub(super) struct Row<'a> {
     pub(super) path: &'a [u8],
     pub(super) file: &'a File,
     pub(super) stat: Stat,
-    /// 0 or [`ASSUME_UNCHANGED`].
-    pub(super) flags: u16,
-    /// 0 or [`SKIP_WORKTREE`]; anything makes it a version 3 index.
-    pub(super) extended: u16,
 }
 
 /// The bytes of an index file; rows are sorted by path.
 pub(super) fn index(rows: &[Row<'_>], tree: Option<&Tree<'_>>) -> Vec<u8> {
-    let version: u32 = if rows.iter().any(|row| row.extended != 0) { 3 } else { 2 };
     let count = u32::try_from(rows.len()).expect("because a sample has fewer files");
     let mut out = b"DIRC".to_vec();
-    out.extend_from_slice(&version.to_be_bytes());
+    out.extend_from_slice(&2u32.to_be_bytes());
     out.extend_from_slice(&count.to_be_bytes());
     for row in rows {
         let begin = out.len();
@@ -127,11 +117,7 @@ pub(super) fn index(rows: &[Row<'_>], tree: Option<&Tree<'_>>) -> Vec<u8> {
         }
         out.extend_from_slice(row.file.id.as_bytes());
         let len = u16::try_from(row.path.len()).unwrap_or(u16::MAX).min(0xfff);
-        let extended = if row.extended == 0 { 0 } else { 0x4000 };
-        out.extend_from_slice(&(len | row.flags | extended).to_be_bytes());
-        if extended != 0 {
-            out.extend_from_slice(&row.extended.to_be_bytes());
-        }
+        out.extend_from_slice(&len.to_be_bytes());
         out.extend_from_slice(row.path);
         // One to eight NUL bytes, to a multiple of eight.
         out.resize(begin + (out.len() - begin) / 8 * 8 + 8, 0);

@@ -73,7 +73,7 @@ pub(super) fn fate(line: &Line, trouble: Option<Trouble>) -> Fate<'_> {
             fate.locked = Cow::Owned(unpushed);
         }
         Some(Trouble::OnBranch) => {
-            fate.clone = fate.clone.map(|state| CloneState { on_branch: true, ..state })
+            fate.clone = fate.clone.map(|state| CloneState { on_branch: true, ..state });
         }
         Some(Trouble::Shallow) => fate.clone = fate.clone.map(|state| CloneState { shallow: true, ..state }),
         _ => {}

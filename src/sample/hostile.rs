@@ -52,9 +52,6 @@ const MODULES: [(&str, &str, &str); 28] = [
     ("url-newline", "repos/hostile-url-newline", "https://github.com/sample-evil/url\nnewline.git"),
 ];
 
-/// How many sections [`modules`] adds.
-pub(super) const MODULE_SECTIONS: usize = MODULES.len();
-
 /// The path whose checkout [`after_checkout`] replaces by a link.
 const LINK: &str = "repos/hostile-link";
 

@@ -91,7 +91,7 @@ pub(super) fn commit(tree: ObjectId, parents: &[ObjectId], time: i64, message: &
 #[derive(Debug)]
 pub(super) struct Pack {
     name: String,
-    pack: Vec<u8>,
+    content: Vec<u8>,
     index: Vec<u8>,
 }
 
@@ -134,12 +134,12 @@ impl Pack {
         index.extend_from_slice(&checksum);
         let index_checksum = Sha1::digest(&index);
         index.extend_from_slice(&index_checksum);
-        Self { name: format!("pack-{}", HEXLOWER.encode(&checksum)), pack, index }
+        Self { name: format!("pack-{}", HEXLOWER.encode(&checksum)), content: pack, index }
     }
 
     /// Write it into a repository.
     pub(super) fn write(&self, git_dir: &Path) -> PortResult<()> {
-        for (extension, content) in [("pack", &self.pack), ("idx", &self.index)] {
+        for (extension, content) in [("pack", &self.content), ("idx", &self.index)] {
             let file = git_dir.join(format!("objects/pack/{}.{extension}", self.name));
             disk::write(&file, content)?;
             disk::set_mode(&file, 0o444)?;
@@ -158,6 +158,7 @@ impl Pack {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "masked to seven bits or fewer")]
 fn object_header(out: &mut Vec<u8>, kind: Kind, len: usize) {
     let mut rest = len >> 4;
     let mut byte = ((kind as u8) << 4) | (len & 0xf) as u8;
@@ -200,6 +201,7 @@ fn adler32(bytes: &[u8]) -> u32 {
     (b << 16) | a
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "at most 256")]
 const CRC_TABLE: [u32; 256] = {
     let mut table = [0; 256];
     let mut at = 0;

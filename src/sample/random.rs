@@ -1,4 +1,4 @@
-//! The only randomness of a sample: SplitMix64, seeded by a number and a purpose, so that one
+//! The only randomness of a sample: `SplitMix64`, seeded by a number and a purpose, so that one
 //! thing more in one place changes nothing in another.
 
 /// A stream of numbers.

@@ -141,13 +141,13 @@ fn gitmodules(cast: &[Role], lies: &Lies) -> String {
 
 fn dep_graph(schema: DepGraphSchema, cast: &[Role], lies: &Lies) -> String {
     let mut rows = BTreeMap::new();
-    for (at, role) in cast.iter().enumerate().filter(|(_, role)| role.flake) {
+    for (at, role) in cast.iter().enumerate() {
         let Some(name) = &role.input else { continue };
         let skipped = usize::from(lies.stale.contains(&at));
         let needs: Vec<&Role> = role.needs.iter().skip(skipped).map(|need| &cast[*need]).collect();
         let mut deps: Vec<&str> = needs.iter().filter_map(|need| need.input.as_deref()).collect();
         deps.sort_unstable();
-        let deps: String = deps.iter().map(|dep| format!("\"{dep}\" ")).collect();
+        let deps: String = deps.iter().flat_map(|dep| ["\"", dep, "\" "]).collect();
         let mut row = format!("  {name} = {{\n    deps = [ {deps}];\n    hasTests = {};\n", at % 2 == 0);
         if schema == DepGraphSchema::New {
             let mut follows: Vec<(&str, &str)> = needs

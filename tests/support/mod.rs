@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "every test file uses another part")]
 
 pub mod nix;
+pub mod odd;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -159,7 +160,7 @@ impl Fingerprint {
                     open.push(path.clone());
                     "directory".to_owned()
                 } else if meta.is_symlink() {
-                    format!("link {:?}", fs::read_link(&path).expect("a link is read"))
+                    format!("link {}", fs::read_link(&path).expect("a link is read").display())
                 } else if meta.is_file() {
                     let content = fs::read(&path).expect("a file is read");
                     format!("file {}", data_encoding::HEXLOWER.encode(&Sha256::digest(&content)))

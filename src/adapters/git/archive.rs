@@ -53,16 +53,12 @@ pub(super) struct Undetermined(String);
 impl Rules {
     /// The rules in a directory that has this `.gitattributes`. `dir` is empty or ends in `/`.
     pub(super) fn with_file(&self, dir: &[u8], content: &[u8]) -> Self {
-        let (mut search, mut collection) = match &self.0 {
-            Some(rules) => (**rules).clone(),
-            None => {
-                let mut collection = MetadataCollection::default();
-                let mut buffer = Vec::new();
-                let built_in =
-                    Search::new_globals(std::iter::empty::<PathBuf>(), &mut buffer, &mut collection);
-                (built_in.unwrap_or_default(), collection)
-            }
-        };
+        let (mut search, mut collection) = self.0.as_deref().cloned().unwrap_or_else(|| {
+            let mut collection = MetadataCollection::default();
+            let no_files = std::iter::empty::<PathBuf>();
+            let built_in = Search::new_globals(no_files, &mut Vec::new(), &mut collection);
+            (built_in.unwrap_or_default(), collection)
+        });
         let source = Path::new(OsStr::from_bytes(dir)).join(".gitattributes");
         // Macros are only read at the top, as git does. A file that cannot be parsed adds nothing.
         let added =
@@ -162,8 +158,8 @@ fn is_binary(content: &[u8]) -> bool {
     let content = content.strip_suffix(b"\x1a").unwrap_or(content);
     let unprintable = |byte: &u8| matches!(byte, 0..=7 | 11 | 14..=26 | 28..=31 | 127);
     let odd = content.iter().filter(|byte| unprintable(byte)).count();
-    let line_breaks = content.iter().filter(|byte| **byte == b'\n').count();
-    content.contains(&0) || (content.len() - odd - line_breaks) >> 7 < odd
+    let printable = content.iter().filter(|byte| **byte != b'\n' && !unprintable(byte)).count();
+    content.contains(&0) || printable >> 7 < odd
 }
 
 fn to_crlf(content: &[u8]) -> Vec<u8> {
