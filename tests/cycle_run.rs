@@ -339,12 +339,13 @@ fn stray(dir: &Path) -> Vec<String> {
         for entry in std::fs::read_dir(&dir).expect("a directory is read") {
             let path = entry.expect("an entry").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let ending = path.extension().unwrap_or_default();
             if path.is_dir() {
                 open.push(path);
             } else if name.starts_with("tmp_")
                 || name.starts_with(".tmp")
-                || name.ends_with(".tmp")
-                || name.ends_with(".lock") && dir.ends_with("objects")
+                || ending == "tmp"
+                || ending == "lock" && dir.ends_with("objects")
             {
                 found.push(path.display().to_string());
             }

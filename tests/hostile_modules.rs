@@ -1,6 +1,8 @@
 //! Hostile superprojects and upstreams, tried on everything that reads modules and upstreams:
 //! nothing that they configure is run, nothing outside the mirrors is written, each hostile
 //! module is refused with a reason, and the good one gets its answer.
+#![expect(clippy::format_push_string, reason = "a configuration is put together piece by piece")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -343,7 +343,7 @@ fn relative_locations_are_resolved_as_git_does() {
                 (Ok(ours), Some(by_git)) => assert_eq!(ours, by_git, "{base} + {url}"),
                 // Refusing more is allowed only where the host itself would be climbed over.
                 (Err(_), _) => {
-                    assert!(url.starts_with("../../"), "{base} + {url}: {ours:?}, git: {by_git:?}")
+                    assert!(url.starts_with("../../"), "{base} + {url}: {ours:?}, git: {by_git:?}");
                 }
                 (Ok(_), None) => panic!("git refuses {base} + {url}, and we do not"),
             }

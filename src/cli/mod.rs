@@ -49,6 +49,7 @@ pub struct Cli {
 }
 
 /// Options of every verb.
+#[expect(clippy::doc_markdown, reason = "these are shown as they are by --help")]
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {

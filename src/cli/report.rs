@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::show::{Paint, table};
+use crate::domain::id::ModuleName;
 use crate::domain::report::{CycleReport, Findings};
 use crate::domain::text;
 use crate::domain::upgrade::{Status, Upgrade};
@@ -139,7 +140,7 @@ fn steps(shown: &mut String, findings: &Findings, paint: Paint) {
                 about.extend(commits(upgrade));
             }
             if first && !step.after.is_empty() {
-                let names: Vec<&str> = step.after.iter().map(|name| name.as_str()).collect();
+                let names: Vec<&str> = step.after.iter().map(ModuleName::as_str).collect();
                 about.push(format!("after {}", names.join(", ")));
             }
             if first && !step.affects.is_empty() {

@@ -4,6 +4,7 @@
 ///
 /// Time is `CLOCK_BOOTTIME`, so a machine that slept for hours owes exactly one cycle when it
 /// wakes: what is due is counted from the cycle that ran last, never from a grid of past dates.
+#[expect(clippy::struct_field_names, reason = "units stand last in every name")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
     interval_ms: u64,

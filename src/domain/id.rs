@@ -84,7 +84,7 @@ impl FromStr for ObjectId {
     }
 }
 
-/// A content identity: CIDv1, codec raw, hash SHA-256, multibase base32 (`bafkrei…`).
+/// A content identity: `CIDv1`, codec raw, hash SHA-256, multibase base32 (`bafkrei…`).
 ///
 /// Source: the CID specification; only this one form is written or accepted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

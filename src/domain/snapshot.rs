@@ -37,6 +37,10 @@ pub struct SuperprojectState {
 }
 
 /// One module's state.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each a field of the JSON that scripts read"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleState {
     /// The module's name.

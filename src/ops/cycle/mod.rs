@@ -16,6 +16,7 @@ use crate::domain::event::Event;
 use crate::domain::health::Verdict;
 use crate::domain::id::{Cid, ModuleName, RepoPath};
 use crate::domain::module::Discovery;
+use crate::domain::pin::PinCheck;
 use crate::domain::plan::PlanLimits;
 use crate::domain::report::{CycleReport, Findings, ModuleHealth, Phase};
 use crate::domain::snapshot::Snapshot;
@@ -174,7 +175,7 @@ fn look(
         problems: problems(&snapshot),
         upgrades: detection.upgrades,
         cycles,
-        incoherent: checks.into_iter().filter(|check| check.is_incoherent()).collect(),
+        incoherent: checks.into_iter().filter(PinCheck::is_incoherent).collect(),
         plan,
         health: unverified(&discovery),
         not_done: NOT_DONE.iter().map(|&sentence| sentence.to_owned()).collect(),
