@@ -354,3 +354,24 @@ fn stray(dir: &Path) -> Vec<String> {
     found.sort();
     found
 }
+
+#[test]
+fn the_doctor_counts_modules_as_the_configuration_has_them_and_groups_what_is_refused() {
+    let workspace = Workspace::new(&SampleSpec::sized(6, 4));
+    let (exit, seen) = report(&workspace, &["doctor"]);
+    assert!([0, 3].contains(&exit), "{seen}");
+    let shown = seen.to_string();
+    assert!(shown.contains("6 modules") && !shown.contains("refused"), "{shown}");
+    // Without the configuration, local upstreams are refused: one finding for all of them.
+    let output = support::lambda_os(workspace.temp.path())
+        .arg("-C")
+        .arg(workspace.path())
+        .arg("--state-dir")
+        .arg(workspace.state())
+        .args(["doctor", "--json"])
+        .output()
+        .expect("it runs");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(shown.matches("allow_local_urls is off").count(), 1, "{shown}");
+    assert!(shown.contains("and 5 more are refused"), "{shown}");
+}

@@ -2,6 +2,7 @@
 //! its cause and the next step. Looks only; makes nothing, asks no remote.
 #![expect(clippy::disallowed_methods, reason = "it looks at the machine: programs, rights, disk")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::adapters::lock::CycleLock;
 use crate::adapters::process::Invocation;
 use crate::adapters::state_dir::StateDir;
 use crate::config::Settings;
+use crate::domain::module::Discovery;
 use crate::domain::text;
 use crate::ops::doctor::{self, Finding, Level, Space};
 use crate::ports::{Clock as _, PortError, PortResult, Repository as _};
@@ -160,6 +162,30 @@ fn configuration(settings: &PortResult<Settings>) -> Finding {
     }
 }
 
+/// One finding for each reason, however many modules have it.
+fn refused(discovery: &Discovery) -> Vec<Finding> {
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for refused in &discovery.refused {
+        by_reason.entry(&refused.reason).or_default().push(&refused.subject);
+    }
+    by_reason
+        .into_iter()
+        .map(|(reason, subjects)| {
+            let who = match subjects.as_slice() {
+                [one] => format!("{one} is refused"),
+                [first, rest @ ..] => format!("{first} and {} more are refused", rest.len()),
+                [] => "refused".to_owned(),
+            };
+            let next = if reason.contains("allow_local_urls") {
+                "where local upstreams are meant: allow_local_urls = true under [workspace] in the configuration"
+            } else {
+                "mend it in .gitmodules; the other modules go on"
+            };
+            Finding::new("modules", Level::Attention, format!("{who}: {reason}")).next(next)
+        })
+        .collect()
+}
+
 fn workspace(repository: &GitRepository) -> Vec<Finding> {
     let mut findings = Vec::new();
     let tree = shown(repository.work_tree());
@@ -174,16 +200,7 @@ fn workspace(repository: &GitRepository) -> Vec<Finding> {
                         .next("name the superproject with -C DIR"),
                 );
             }
-            for refused in &discovery.refused {
-                findings.push(
-                    Finding::new(
-                        "modules",
-                        Level::Attention,
-                        format!("{} is refused: {}", refused.subject, refused.reason),
-                    )
-                    .next("mend it in .gitmodules; the other modules go on"),
-                );
-            }
+            findings.extend(refused(&discovery));
         }
     }
     if repository.git_dir().join("index.lock").symlink_metadata().is_ok() {

@@ -2,7 +2,7 @@
 
 use super::{Failure, Global, place};
 use crate::adapters::clock::SystemClock;
-use crate::adapters::git::{DiscoverSettings, GitRepository};
+use crate::adapters::git::GitRepository;
 use crate::adapters::journal::JournalReader;
 use crate::adapters::mirrors::Mirrors;
 use crate::adapters::state_dir::StateDir;
@@ -31,15 +31,8 @@ impl Open {
     pub fn new(global: &Global) -> Result<Self, Failure> {
         let place = place::find(global);
         // What is wrong with the workspace is said before what is wrong with its settings.
-        let found = place.repository?;
+        let repository = place.repository?;
         let settings = place.settings?;
-        let repository = GitRepository::open(
-            found.work_tree(),
-            DiscoverSettings {
-                config_urls: settings.module_urls(),
-                allow_local_urls: settings.allow_local_urls,
-            },
-        )?;
         let state_dir = StateDir::resolve(
             global.state_dir.as_deref(),
             settings.state_dir.as_deref(),

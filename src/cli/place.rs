@@ -35,7 +35,17 @@ pub(super) fn find(global: &Global) -> Place {
         (Ok(settings), Ok(repository)) => settle(settings, explicit, repository),
         (settings, _) => settings,
     };
+    // What discovery refuses depends on the settings, which depend on the repository's directory.
+    let repository = match (repository, &settings) {
+        (Ok(found), Ok(settings)) => GitRepository::open(found.work_tree(), discovery(settings)),
+        (repository, _) => repository,
+    };
     Place { settings, repository }
+}
+
+/// What discovery takes from the settings.
+fn discovery(settings: &Settings) -> DiscoverSettings {
+    DiscoverSettings { config_urls: settings.module_urls(), allow_local_urls: settings.allow_local_urls }
 }
 
 fn settle(settings: Settings, explicit: Option<&Path>, repository: &GitRepository) -> PortResult<Settings> {
