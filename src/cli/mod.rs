@@ -24,6 +24,7 @@ mod doctor;
 mod graph;
 mod hold;
 mod init;
+mod lock;
 mod man;
 mod outdated;
 mod pin;
@@ -113,6 +114,8 @@ pub enum Command {
     Run(run::Args),
     /// Show and check the places that record each module's revision
     Pin(pin::Args),
+    /// Check and remake a flake's lock as Nix does, from sources on this machine
+    Lock(lock::Args),
     /// Freeze a module: it is not upgraded until unheld
     Hold(hold::HoldArgs),
     /// Lift a hold, or accept an upstream whose history was rewritten
@@ -177,6 +180,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(global, args),
         Command::Run(args) => run::run(global, args),
         Command::Pin(args) => pin::run(global, args),
+        Command::Lock(args) => lock::run(global, args),
         Command::Hold(args) => hold::hold(global, args),
         Command::Unhold(args) => hold::unhold(global, args),
         Command::Audit(args) => audit::run(global, args),

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::{chain, not_at_hand};
@@ -90,4 +90,16 @@ pub(super) fn read(top: &Path, path: &str, most: u64) -> Result<Option<Vec<u8>>,
     let mut content = Vec::new();
     fs::File::open(&real).and_then(|file| file.take(most).read_to_end(&mut content)).map_err(failed)?;
     Ok(Some(content))
+}
+
+/// Put a file of a work tree in place, whole or not at all; an existing one keeps its mode.
+pub(super) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mode = fs::metadata(path).map_or(0o644, |meta| meta.mode() & 0o7777);
+    let mut file = tempfile::Builder::new().prefix(".flake.lock-").tempfile_in(dir)?;
+    file.write_all(content)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    file.as_file().sync_data()?;
+    file.persist(path).map_err(|error| error.error)?;
+    fs::File::open(dir)?.sync_all()
 }

@@ -115,7 +115,9 @@ impl LocalSources {
             return Ok(facts.clone());
         }
         let facts = source_facts(repositories.objects(), commit, fetched)
-            .map_err(|error| SourceError::Failed(chain(&error)))?;
+            // A repository without all of the commit is as good as none, and so is a commit whose
+            // archive cannot be told from its objects alone.
+            .map_err(|error| SourceError::NotAtHand(chain(&error)))?;
         self.facts.borrow_mut().insert(key, facts.clone());
         Ok(facts)
     }
@@ -183,11 +185,11 @@ impl FlakeSources for LocalSources {
         match reference.kind() {
             "github" | "gitlab" | "sourcehut" => self.lock_archive(reference, revision),
             "git" => self.lock_git(reference, revision),
+            "indirect" => Err(not_at_hand("only a registry says what it is; give the input a url")),
             kind if revision.is_some() => {
                 Err(SourceError::Failed(format!("inputs of type {} have no revisions", text::quoted(kind))))
             }
             "path" => self.lock_path(reference),
-            "indirect" => Err(not_at_hand("only a registry says what it is; give the input a url")),
             kind => Err(not_at_hand(&format!("inputs of type {} are not fetched here", text::quoted(kind)))),
         }
     }
@@ -241,6 +243,14 @@ fn flag(reference: &FlakeRef, name: &str) -> bool {
 
 fn not_at_hand(why: &str) -> SourceError {
     SourceError::NotAtHand(why.to_owned())
+}
+
+/// Put a flake's lock in place: whole or not at all, and with the mode that it had.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn write_lock(flake_dir: &Path, content: &[u8]) -> std::io::Result<()> {
+    disk::replace(&flake_dir.join("flake.lock"), content)
 }
 
 /// An error with its causes, inert.

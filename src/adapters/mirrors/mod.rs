@@ -108,6 +108,18 @@ impl Mirrors {
         self
     }
 
+    /// Repositories that hold a module as its upstream has it, nearest to the upstream first: its
+    /// mirror, with the branch that the upstream's HEAD names as far as it said, and its checkout.
+    #[must_use]
+    pub fn repositories(&self, module: &Module) -> Vec<(PathBuf, Option<String>)> {
+        let mirror = Mirror::of(&self.root, &module.fetch.url);
+        let checkout = self.work_tree.join(std::ffi::OsStr::from_bytes(module.path.as_bytes()));
+        vec![
+            (mirror.git_dir(), module.branch.clone().or_else(|| mirror.memory().head)),
+            (checkout, module.branch.clone()),
+        ]
+    }
+
     /// Object directories that may hold a module's commits: its mirror and its checkout.
     fn object_directories(&self, module: &Module) -> Vec<PathBuf> {
         let mut found = vec![Mirror::of(&self.root, &module.fetch.url).objects()];

@@ -20,6 +20,13 @@ impl NodeId {
 }
 
 impl Lock {
+    /// The lock of a flake without inputs; what a lock that is not there is compared as.
+    #[must_use]
+    pub fn empty() -> Self {
+        let root = Node { key: "root".to_owned(), flake: true, ..Node::default() };
+        Self { version: 7, root: NodeId(0), nodes: vec![root] }
+    }
+
     /// The lock of these nodes, the first of which is the root. Their edges are places in the
     /// vector; names are given as Nix does, and nodes that the root does not reach are dropped.
     ///

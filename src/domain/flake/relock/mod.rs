@@ -129,13 +129,10 @@ impl Relocked {
     /// Whether Nix would write another lock than `before`.
     #[must_use]
     pub fn differs_from(&self, before: Option<&Lock>) -> bool {
-        let json = self.lock.to_json();
         // Nix compares a lock that is not there as an empty one.
-        before.map_or_else(|| EMPTY.to_owned(), Lock::to_json) != json
+        before.map_or_else(|| Lock::empty().to_json(), Lock::to_json) != self.lock.to_json()
     }
 }
-
-const EMPTY: &str = "{\n  \"nodes\": {\n    \"root\": {}\n  },\n  \"root\": \"root\",\n  \"version\": 7\n}\n";
 
 /// Make the lock anew.
 ///
