@@ -1,5 +1,6 @@
 //! `lock`: a flake's lock, checked and remade as Nix does, from sources on this machine.
 
+mod hash;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Hash the sources of commits as Nix does
+    Hash(hash::Args),
     /// Say whether Nix would accept flake.lock unchanged, else what would change
     Check {
         /// The directory of the flake
@@ -86,6 +89,7 @@ struct Flake {
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     match &args.verb {
+        Verb::Hash(args) => hash::run(global, args),
         Verb::Check { flake, from, duplicates, exit_code } => {
             check(global, flake, from, *duplicates, *exit_code)
         }

@@ -18,28 +18,88 @@ flake-registry =
 /// Runs Nix with `HOME` in a directory of the test.
 pub struct Nix {
     home: PathBuf,
+    program: PathBuf,
+}
+
+/// The current Nix that `tests/nix.sh` has set up: `$LAMBDA_OS_NIX`, else where it puts it.
+/// Without one it is said that `what` is not compared.
+pub fn current(what: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("LAMBDA_OS_NIX").map(PathBuf::from);
+    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/nix/current/bin/nix");
+    let found = named.into_iter().chain([usual]).find(|program| program.is_file());
+    if found.is_none() {
+        eprintln!("SKIPPED: {what}: no current Nix; eval \"$(tests/nix.sh)\" sets one up");
+    }
+    found
 }
 
 impl Nix {
     /// Under `dir`.
     pub fn new(dir: &Path) -> Self {
+        Self::at(Path::new("nix"), dir)
+    }
+
+    /// This very program, under `dir`.
+    pub fn at(program: &Path, dir: &Path) -> Self {
         let home = dir.join("nix-home");
         std::fs::create_dir_all(&home).expect("a directory is made");
-        Self { home }
+        Self { home, program: program.to_owned() }
     }
 
     /// Run it, whatever it says.
     pub fn run(&self, args: &[&str]) -> Output {
-        self.program("nix", args)
+        self.output(&self.program, args)
     }
 
     /// Another of Nix's programs.
     pub fn program(&self, program: &str, args: &[&str]) -> Output {
+        self.output(Path::new(program), args)
+    }
+
+    fn output(&self, program: &Path, args: &[&str]) -> Output {
+        self.command(program).args(args).output().expect("it starts")
+    }
+
+    /// Type lines into `nix repl`; what it says to each, errors included.
+    pub fn repl(&self, lines: &[String]) -> Vec<String> {
+        use std::io::Write as _;
+        let mut command = self.command(&self.program);
+        command.args(["repl", "--quiet", "--show-trace"]).env("TERM", "dumb");
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        // Errors must stay between the answers.
+        let script = lines.iter().enumerate().fold(String::new(), |mut script, (at, line)| {
+            let _ = std::fmt::Write::write_fmt(&mut script, format_args!("\"@@{at}@@\"\n{line}\n"));
+            script
+        });
+        let out = self.home.join("repl.out");
+        let file = std::fs::File::create(&out).expect("made");
+        command.stderr(file.try_clone().expect("a descriptor")).stdout(file);
+        let mut running = command.spawn().expect("it starts");
+        let mut stdin = running.stdin.take().expect("piped");
+        stdin.write_all(script.as_bytes()).expect("it reads");
+        drop(stdin);
+        running.wait().expect("waited");
+        let said = uncoloured(&String::from_utf8_lossy(&std::fs::read(out).expect("read")));
+        let mut answers = vec![String::new(); lines.len()];
+        let mut rest = said.as_str();
+        for (at, answer) in answers.iter_mut().enumerate() {
+            // The echo of what was typed does not stand at the start of a line.
+            let mark = format!("\n\"@@{at}@@\"\n");
+            let start = rest.find(&mark).unwrap_or_else(|| panic!("no answer {at} in\n{rest}")) + mark.len();
+            rest = &rest[start..];
+            let end = rest.find(&format!("\n\"@@{}@@\"\n", at + 1)).unwrap_or(rest.len());
+            *answer = rest[..end].to_owned();
+        }
+        answers
+    }
+
+    fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().envs(environment(&self.home)).env("NIX_CONFIG", SETTINGS).env("USER", "root");
         // A name that never resolves: nothing may be fetched.
         command.env("https_proxy", "http://127.0.0.1:9").env("http_proxy", "http://127.0.0.1:9");
-        command.current_dir(&self.home).args(args).output().expect("it starts")
+        command.current_dir(&self.home);
+        command
     }
 
     /// Run it; it must succeed. Gives its standard output.
@@ -89,4 +149,11 @@ impl Nix {
         self.must(&["build", "--no-update-lock-file", "--out-link", &link.to_string_lossy(), &installable]);
         std::fs::canonicalize(link).expect("the output is there")
     }
+}
+
+/// Without the colours that `nix repl` writes whatever it writes to.
+fn uncoloured(said: &str) -> String {
+    let mut parts = said.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| plain + part.split_once('m').map_or(part, |(_, rest)| rest))
 }

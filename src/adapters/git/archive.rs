@@ -2,8 +2,9 @@
 //!
 //! GitHub serves `github:` inputs as such archives, and Nix hashes what it unpacks. Attributes
 //! come from the `.gitattributes` files of the commit itself: `export-ignore`, and the built-in
-//! conversions `ident` and `eol`. What depends on more than the commit (`export-subst`, another
-//! encoding) is a clear refusal, never a wrong hash. Source: git's `archive.c`, `convert.c`.
+//! conversions `ident` and `eol`, and `export-subst` as far as the commit alone decides it. What
+//! depends on more (`$Format:%d$`, another encoding) is a clear refusal, never a wrong hash.
+//! Source: git's `archive.c`, `convert.c`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,6 +15,7 @@ use gix_attributes::search::{MetadataCollection, Outcome};
 use gix_attributes::{Search, StateRef};
 use gix_glob::pattern::Case;
 
+use super::subst::Formats;
 use crate::domain::id::ObjectId;
 
 const NAMES: [&str; 7] =
@@ -49,6 +51,13 @@ enum Eol {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its attribute {0} depends on more than the commit")]
 pub(super) struct Undetermined(String);
+
+impl Undetermined {
+    /// Because of this attribute, or format of one.
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
 
 impl Rules {
     /// The rules in a directory that has this `.gitattributes`. `dir` is empty or ends in `/`.
@@ -104,20 +113,27 @@ fn value(state: &StateRef<'_>) -> Option<String> {
 }
 
 impl Attributes {
-    /// The bytes that the archive holds for a file with this blob.
-    pub(super) fn convert(&self, blob: ObjectId, content: Vec<u8>) -> Result<Vec<u8>, Undetermined> {
-        if self.export_subst && content.windows(8).any(|window| window == b"$Format:") {
-            return Err(Undetermined("export-subst".to_owned()));
-        }
+    /// The bytes that the archive holds for a file with this blob; `formats` is asked for what
+    /// depends on the commit.
+    pub(super) fn convert(
+        &self,
+        blob: ObjectId,
+        content: Vec<u8>,
+        formats: impl FnOnce() -> Formats,
+    ) -> Result<Vec<u8>, Undetermined> {
         if let Some(encoding) = &self.encoding {
             return Err(Undetermined(format!("working-tree-encoding={encoding}")));
         }
         let content = if self.ident { expand_ident(&content, blob) } else { content };
-        Ok(match self.eol {
+        let content = match self.eol {
             Eol::AsIs => content,
             Eol::CrlfIfText if content.contains(&b'\r') || is_binary(&content) => content,
             Eol::Crlf | Eol::CrlfIfText => to_crlf(&content),
-        })
+        };
+        if self.export_subst && content.windows(8).any(|window| window == b"$Format:") {
+            return formats().expand(&content);
+        }
+        Ok(content)
     }
 }
 
@@ -177,6 +193,10 @@ fn to_crlf(content: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn never() -> Formats {
+        panic!("nothing here depends on the commit")
+    }
+
     fn attributes(file: &str, path: &str) -> Attributes {
         Rules::default().with_file(b"", file.as_bytes()).of(path.as_bytes(), false)
     }
@@ -203,7 +223,7 @@ mod tests {
     fn line_endings_are_converted_as_git_does() {
         let blob = ObjectId::from_bytes(&[1; 20]).expect("20 bytes");
         let convert = |file: &str, content: &[u8]| {
-            attributes(file, "f").convert(blob, content.to_vec()).expect("determined")
+            attributes(file, "f").convert(blob, content.to_vec(), never).expect("determined")
         };
         assert_eq!(convert("f text eol=crlf", b"a\nb\r\n"), b"a\r\nb\r\n");
         assert_eq!(convert("f eol=crlf", b"a\n"), b"a\r\n");
@@ -226,7 +246,8 @@ mod tests {
             ("$Id: open\n$", "$Id: open\n$".to_owned()),
             ("$Idea$", "$Idea$".to_owned()),
         ] {
-            let converted = attributes("f ident", "f").convert(blob, content.into()).expect("determined");
+            let converted =
+                attributes("f ident", "f").convert(blob, content.into(), never).expect("determined");
             assert_eq!(String::from_utf8(converted).expect("UTF-8"), expected, "{content}");
         }
     }
@@ -235,8 +256,7 @@ mod tests {
     fn what_the_commit_does_not_determine_is_refused() {
         let blob = ObjectId::from_bytes(&[1; 20]).expect("20 bytes");
         let subst = attributes("f export-subst", "f");
-        assert!(subst.convert(blob, b"$Format:%H$".to_vec()).is_err());
-        assert_eq!(subst.convert(blob, b"plain".to_vec()), Ok(b"plain".to_vec()));
-        assert!(attributes("f working-tree-encoding=UTF-16", "f").convert(blob, Vec::new()).is_err());
+        assert_eq!(subst.convert(blob, b"plain".to_vec(), never), Ok(b"plain".to_vec()));
+        assert!(attributes("f working-tree-encoding=UTF-16", "f").convert(blob, Vec::new(), never).is_err());
     }
 }

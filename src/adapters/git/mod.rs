@@ -39,6 +39,10 @@ mod archive;
 
 pub mod nar;
 
+pub mod nar_cache;
+
+pub mod sources;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -68,6 +72,7 @@ mod plumbing;
 mod pool;
 mod refs;
 mod snapshot;
+mod subst;
 mod untracked;
 mod walk;
 

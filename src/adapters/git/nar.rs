@@ -2,23 +2,29 @@
 //!
 //! In: a repository (a mirror or a checkout) and a commit. Out: [`SourceFacts`], which is what
 //! `flake.lock` records of a source. A missing object is an error that names it: a hash over
-//! less than everything would be a lie.
+//! less than everything would be a lie. One file's content at a time is in memory, and a file
+//! over [`MAX_FILE`] is refused by name. A pointer of git's large file storage is hashed as the
+//! pointer that it is, as Nix does.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use git2::{ErrorCode, ObjectType, Oid, Repository};
+use git2::{Commit, ErrorCode, ObjectType, Odb, Oid, Repository};
 
 use super::archive::{Attributes, Rules};
+use super::nar_cache::NarCache;
+use super::subst::Formats;
 use crate::domain::flake::nar::{self, NarError, NarHash, Node};
 use crate::domain::id::ObjectId;
 use crate::domain::text;
 use crate::ports::{PortError, PortResult};
 
 /// How Nix gets the source, which decides what is in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fetched {
-    /// As an archive (`github:`, `gitlab:`, `sourcehut:`): `export-ignore` and the built-in
-    /// conversions apply. Directories that end up empty are kept, as `git archive` does.
+    /// As an archive (`github:`, `gitlab:`, `sourcehut:`): `export-ignore`, `export-subst` and the
+    /// built-in conversions apply. As `git archive` does, a directory whose files are all left out
+    /// is kept, and one that holds nothing but directories without files is not.
     Tarball,
     /// By git (`git+https:` and so on): every file as committed.
     Git,
@@ -40,20 +46,31 @@ pub struct SourceFacts {
 /// The most bytes that a source may unfold to: 4 GiB.
 pub const MAX_BYTES: u64 = 4 << 30;
 
+/// The largest file that is read, bytes: 512 MiB, from which on git itself converts nothing.
+pub const MAX_FILE: usize = 512 << 20;
+
+/// The most trees that are looked into for a file: a bomb of empty trees ends here.
+const MAX_TREES: u32 = 1 << 20;
+
 /// The facts of a commit's source.
 ///
 /// # Errors
 /// When the commit or anything in its tree is missing, or the archive's bytes are not
 /// determined by the commit alone, or it unfolds to more than [`MAX_BYTES`].
 pub fn source_facts(repository: &Repository, commit: ObjectId, fetched: Fetched) -> PortResult<SourceFacts> {
-    source_facts_within(repository, commit, fetched, MAX_BYTES)
+    source_facts_cached(repository, commit, fetched, &NarCache::default())
 }
 
-fn source_facts_within(
+/// As [`source_facts`]; a tree that `cache` knows is not read, and one that it does not know is
+/// put in it. What depends on the commit besides its tree (`export-subst`) is never in it.
+///
+/// # Errors
+/// As [`source_facts`].
+pub fn source_facts_cached(
     repository: &Repository,
     commit: ObjectId,
     fetched: Fetched,
-    max_bytes: u64,
+    cache: &NarCache,
 ) -> PortResult<SourceFacts> {
     let attempted = || format!("cannot hash the source of commit {commit}");
     let found =
@@ -61,20 +78,62 @@ fn source_facts_within(
             let error = ReadError::of("commit", &commit.to_string(), &error);
             PortError::failed(attempted()).because(error).hint("fetch the module's upstream first")
         })?;
-    let source = GitSource { repository, fetched };
-    let root =
-        Reference { path: Vec::new(), oid: found.tree_id(), kind: Kind::Tree, rules: Rules::default() };
-    let nar_hash = nar::hash(&source, root, max_bytes).map_err(|error| {
-        let missing = matches!(error, NarError::Source(ReadError::Missing { .. }));
-        let failed = PortError::failed(attempted()).because(error);
-        if missing {
-            failed.hint("fetch the module again: its repository is shallow, partial or damaged")
-        } else {
-            failed
-        }
-    })?;
     let tree = ObjectId::from_bytes(found.tree_id().as_bytes()).unwrap_or(commit);
+    let nar_hash = if let Some(known) = cache.get(tree, fetched) {
+        known
+    } else {
+        let odb = repository
+            .odb()
+            .map_err(|error| PortError::failed(attempted()).because(error.message().to_owned()))?;
+        let source = GitSource {
+            repository,
+            odb,
+            fetched,
+            commit: &found,
+            of_commit: Cell::new(false),
+            looked_into: Cell::new(0),
+        };
+        let root =
+            Reference { path: Vec::new(), oid: found.tree_id(), kind: Kind::Tree, rules: Rules::default() };
+        let nar_hash = nar::hash(&source, root, MAX_BYTES).map_err(|error| {
+            let missing = matches!(error, NarError::Source(ReadError::Missing { .. }));
+            let failed = PortError::failed(attempted()).because(error);
+            if missing {
+                failed.hint("fetch the module again: its repository is shallow, partial or damaged")
+            } else {
+                failed
+            }
+        })?;
+        if !source.of_commit.get() {
+            cache.add(tree, fetched, nar_hash);
+        }
+        nar_hash
+    };
     Ok(SourceFacts { rev: commit, tree, nar_hash, last_modified: found.time().seconds() })
+}
+
+/// `revCount`: how many commits the commit's history has, itself included; `None` in a shallow
+/// repository, whose history is not all there.
+///
+/// # Errors
+/// When a commit of the history is missing.
+pub fn rev_count(repository: &Repository, commit: ObjectId) -> PortResult<Option<u64>> {
+    if repository.is_shallow() {
+        return Ok(None);
+    }
+    let failed = |error: git2::Error| {
+        PortError::failed(format!("cannot count the history of commit {commit}"))
+            .because(error.message().to_owned())
+            .hint("fetch the module again: its repository is partial or damaged")
+    };
+    let mut walk = repository.revwalk().map_err(failed)?;
+    walk.push(Oid::from_bytes(commit.as_bytes()).map_err(failed)?).map_err(failed)?;
+    let mut count = 0;
+    for commit in walk {
+        commit.map_err(failed)?;
+        count += 1;
+    }
+    Ok(Some(count))
 }
 
 /// Why a tree cannot be read.
@@ -84,6 +143,10 @@ enum ReadError {
     Missing { kind: &'static str, object: String },
     #[error("cannot read the {kind} {object}: {reason}")]
     Unreadable { kind: &'static str, object: String, reason: String },
+    #[error("the blob {object} has {bytes} bytes; at most {MAX_FILE} are read")]
+    TooLarge { object: String, bytes: usize },
+    #[error("it has more than {MAX_TREES} directories that hold only directories")]
+    TooManyTrees,
     #[error("{path} cannot be archived")]
     Undetermined {
         path: String,
@@ -105,7 +168,13 @@ impl ReadError {
 
 struct GitSource<'r> {
     repository: &'r Repository,
+    odb: Odb<'r>,
     fetched: Fetched,
+    commit: &'r Commit<'r>,
+    /// Something in the archive says which commit it is of.
+    of_commit: Cell<bool>,
+    /// How many trees were looked into for a file.
+    looked_into: Cell<u32>,
 }
 
 /// An entry of a tree, with what is needed to convert it.
@@ -141,9 +210,12 @@ impl nar::Source for GitSource<'_> {
                 let content = self.blob(reference.oid)?;
                 let content = match (self.fetched, blob) {
                     (Fetched::Tarball, Some(blob)) => {
-                        attributes.convert(blob, content).map_err(|source| ReadError::Undetermined {
-                            path: text::git_quoted(&reference.path),
-                            source,
+                        let formats = || {
+                            self.of_commit.set(true);
+                            Formats::of(self.commit)
+                        };
+                        attributes.convert(blob, content, formats).map_err(|source| {
+                            ReadError::Undetermined { path: text::git_quoted(&reference.path), source }
                         })?
                     }
                     _ => content,
@@ -156,9 +228,20 @@ impl nar::Source for GitSource<'_> {
 
 impl GitSource<'_> {
     fn blob(&self, oid: Oid) -> Result<Vec<u8>, ReadError> {
-        let blob = self.repository.find_blob(oid);
-        blob.map(|blob| blob.content().to_vec())
-            .map_err(|error| ReadError::of("blob", &oid.to_string(), &error))
+        let failed = |error: &git2::Error| ReadError::of("blob", &oid.to_string(), error);
+        // The size stands in front: a bomb is refused before it is unpacked.
+        let (bytes, kind) = self.odb.read_header(oid).map_err(|error| failed(&error))?;
+        if kind != ObjectType::Blob {
+            return Err(ReadError::Unreadable {
+                kind: "blob",
+                object: oid.to_string(),
+                reason: format!("it is a {}", kind.str()),
+            });
+        }
+        if bytes > MAX_FILE {
+            return Err(ReadError::TooLarge { object: oid.to_string(), bytes });
+        }
+        self.odb.read(oid).map(|object| object.data().to_vec()).map_err(|error| failed(&error))
     }
 
     /// What the directory holds of the source, by name: all but what attributes leave out.
@@ -195,6 +278,11 @@ impl GitSource<'_> {
                 continue;
             }
             let kind = match entry.filemode() {
+                0o040_000
+                    if self.fetched == Fetched::Tarball && !self.holds_file(&path, entry.id(), &rules)? =>
+                {
+                    continue;
+                }
                 0o040_000 => Kind::Tree,
                 0o120_000 => Kind::Symlink,
                 0o160_000 => Kind::Gitlink,
@@ -203,5 +291,32 @@ impl GitSource<'_> {
             entries.insert(name, Reference { path, oid: entry.id(), kind, rules: rules.clone() });
         }
         Ok(entries)
+    }
+
+    /// Whether `git archive` comes to anything but a directory in this one: it writes directories
+    /// when it comes to the first such entry in them, even one that it then leaves out.
+    fn holds_file(&self, path: &[u8], oid: Oid, rules: &Rules) -> Result<bool, ReadError> {
+        let mut open = vec![(path.to_vec(), oid)];
+        while let Some((path, oid)) = open.pop() {
+            self.looked_into.set(self.looked_into.get() + 1);
+            let tree = self
+                .repository
+                .find_tree(oid)
+                .map_err(|error| ReadError::of("tree", &oid.to_string(), &error))?;
+            if tree.iter().any(|entry| entry.filemode() != 0o040_000) {
+                return Ok(true);
+            }
+            if self.looked_into.get() > MAX_TREES {
+                return Err(ReadError::TooManyTrees);
+            }
+            // There is no `.gitattributes` in it: the same rules hold below.
+            for entry in &tree {
+                let path = [&path[..], b"/", entry.name_bytes()].concat();
+                if !rules.of(&path, true).export_ignore {
+                    open.push((path, entry.id()));
+                }
+            }
+        }
+        Ok(false)
     }
 }

@@ -198,6 +198,12 @@ impl NarHash {
     pub fn nix32(&self) -> String {
         format!("sha256:{}", base32(&self.0))
     }
+
+    /// In hexadecimal digits: `sha256:` and base 16.
+    #[must_use]
+    pub fn base16(&self) -> String {
+        format!("sha256:{}", HEXLOWER.encode(&self.0))
+    }
 }
 
 impl fmt::Display for NarHash {
