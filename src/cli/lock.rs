@@ -1,6 +1,7 @@
 //! `lock`: a flake's lock, checked and remade as Nix does, from sources on this machine.
 
 mod hash;
+mod inputs;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,8 @@ pub struct Args {
 enum Verb {
     /// Hash the sources of commits as Nix does
     Hash(hash::Args),
+    /// Show what a flake.nix asks for, in Nix's own attributes
+    Inputs(inputs::Args),
     /// Say whether Nix would accept flake.lock unchanged, else what would change
     Check {
         /// The directory of the flake
@@ -90,6 +93,7 @@ struct Flake {
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     match &args.verb {
         Verb::Hash(args) => hash::run(global, args),
+        Verb::Inputs(args) => inputs::run(global, args),
         Verb::Check { flake, from, duplicates, exit_code } => {
             check(global, flake, from, *duplicates, *exit_code)
         }

@@ -66,6 +66,9 @@ pub fn read(bytes: &[u8]) -> Result<FlakeNix, ReadError> {
         Some((at, other)) => return Err(expected(source, at, "a function", &other)),
         None => return Err(source.error(source_end(bytes), "the flake lacks the attribute \"outputs\"")),
     };
+    if let Some((at, value)) = flake.get(source, "nixConfig")? {
+        check_config(source, at, value)?;
+    }
     for (name, spec) in &mut inputs {
         if spec.reference.is_none() && spec.follows.is_none() {
             spec.reference = Some(indirect(name));
@@ -82,6 +85,27 @@ pub fn read(bytes: &[u8]) -> Result<FlakeNix, ReadError> {
         });
     }
     Ok(FlakeNix { inputs, own })
+}
+
+/// `nixConfig`: settings that are plain values. They are never applied here.
+fn check_config(source: Source<'_>, at: At, value: Value) -> Result<(), ReadError> {
+    let settings = set(source, at, value)?;
+    for (name, at) in settings.names() {
+        match settings.get(source, name)?.map(|(_, value)| value) {
+            None | Some(Value::Str(_) | Value::Path(_) | Value::Int(_) | Value::Bool(_)) => {}
+            Some(Value::List(items)) => {
+                for (at, item) in items {
+                    if !matches!(item, Value::Str(_)) {
+                        return Err(expected(source, at, "a string", &item));
+                    }
+                }
+            }
+            Some(other) => {
+                return Err(expected(source, at, "a string, a path, a number, a Boolean or a list", &other));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn source_end(bytes: &[u8]) -> At {
@@ -166,7 +190,10 @@ fn read_input(source: Source<'_>, at: At, value: Value) -> Result<InputSpec, Rea
         let Some((_, value)) = fields.get(source, name)? else { continue };
         match (name, value) {
             ("url", Value::Str(text)) => url = Some((at, text)),
-            ("url", Value::Path(path)) => url = Some((at, format!("path:{path}"))),
+            ("url", Value::Path(path)) => match relative(&path) {
+                Some(path) => url = Some((at, format!("path:{path}"))),
+                None => return Err(source.error(at, "a path must be in the source tree of the flake")),
+            },
             ("url", other) => return Err(expected(source, at, "a string or a path", &other)),
             ("flake", Value::Bool(flake)) => spec.flake = flake,
             ("flake", other) => return Err(expected(source, at, "a Boolean", &other)),
@@ -182,16 +209,34 @@ fn read_input(source: Source<'_>, at: At, value: Value) -> Result<InputSpec, Rea
         if let Some((_, url)) = url {
             attrs.insert("url".to_owned(), Attr::Str(url));
         }
-        spec.reference = Some(FlakeRef::from_attrs(attrs));
+        let stated = FlakeRef::from_stated(attrs);
+        spec.reference = Some(stated.map_err(|error| source.error(at, error))?);
     } else if let Some(name) = attrs.keys().next() {
         return Err(source.error(at, format_args!("unexpected flake input attribute {}", text::quoted(name))));
     } else if let Some((at, url)) = url {
-        spec.reference = Some(FlakeRef::parse(&url).map_err(|error| source.error(at, error))?);
+        let parsed = FlakeRef::parse_as(&url, spec.flake);
+        spec.reference = Some(parsed.map_err(|error| source.error(at, error))?);
     }
     if spec.reference.is_some() && spec.follows.is_some() {
         return Err(source.error(at, "the input has both a flake reference and a \"follows\" attribute"));
     }
     Ok(spec)
+}
+
+/// A path literal as Nix hands it on: without `.`, `..` and empty elements where they cancel;
+/// `None` for an absolute one, which is outside the flake's source.
+fn relative(path: &str) -> Option<String> {
+    if path.starts_with('/') {
+        return None;
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        match (part, parts.last()) {
+            ("..", Some(last)) if *last != ".." => drop(parts.pop()),
+            _ => parts.push(part),
+        }
+    }
+    Some(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
 }
 
 /// Nix's `parseInputAttrPath`: empty elements do not count.
