@@ -267,6 +267,30 @@ fn a_power_cut_after_any_call_loses_nothing_that_was_acknowledged() {
     assert!(cuts > 200, "only {cuts} cuts were tried");
 }
 
+#[test]
+fn what_the_journal_names_already_is_stored_again_without_a_sync() {
+    let temp = temp();
+    let directory = state_dir(&temp.path().join("state"));
+    let disk = Recorder::default();
+    {
+        let mut writer = JournalWriter::open_on(&directory, &CLOCK, Box::new(disk.clone())).unwrap();
+        let upgrades = writer.store(b"upgrades").unwrap();
+        writer.append("upstreams", &Event::DetectFinished { upgrades }).unwrap();
+    }
+    let before = disk.calls().len();
+    {
+        let mut writer = JournalWriter::open_on(&directory, &CLOCK, Box::new(disk.clone())).unwrap();
+        assert_eq!(disk.calls().len(), before, "opening an untouched journal changes nothing");
+        let first = writer.store(b"upgrades").unwrap();
+        writer.append("cycle", &cycle("warm")).unwrap();
+        assert_eq!(writer.store(b"upgrades").unwrap(), first);
+    }
+    let syncs: Vec<Call> = disk.calls().split_off(before);
+    let syncs: Vec<&Call> =
+        syncs.iter().filter(|call| matches!(call, Call::Sync(_) | Call::SyncDir(_))).collect();
+    assert!(matches!(syncs.as_slice(), [Call::Sync(path)] if *path == directory.journal()), "{syncs:?}");
+}
+
 // ---- a disk that fails one call ----
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,6 +49,13 @@ pub struct SeenTip {
 }
 
 impl State {
+    /// True when an entry that still counts names this stored value.
+    #[must_use]
+    pub fn names(&self, cid: &Cid) -> bool {
+        let report = self.last_cycle.as_ref().and_then(|cycle| cycle.report);
+        [self.snapshot, self.upgrades, report].contains(&Some(*cid))
+    }
+
     /// The state after this entry.
     pub fn apply(&mut self, seq: u64, wall_ms: i64, event: &Event) {
         match event {

@@ -82,6 +82,7 @@ impl<'c> JournalWriter<'c> {
             durable::port_error(format!("cannot open the journal {}", shown(&path)), error)
         })?;
         let place = Place::cached(directory, &file, Trust::Untouched);
+        let kept = place.head.map(|head| head.seq);
         let mut writer = Self {
             directory: directory.clone(),
             path,
@@ -103,7 +104,9 @@ impl<'c> JournalWriter<'c> {
             writer.close_quarantine()?;
             writer.heal_head(head);
         }
-        writer.keep();
+        if writer.place.head.map(|head| head.seq) != kept {
+            writer.keep();
+        }
         Ok(writer)
     }
 
@@ -335,7 +338,9 @@ impl Journal for JournalWriter<'_> {
 
     fn store(&mut self, bytes: &[u8]) -> PortResult<Cid> {
         self.refuse_poisoned()?;
-        objects::store(self.disk.as_ref(), &self.directory, bytes).map_err(|failed| {
+        let is_named = |cid: &Cid| self.place.state.names(cid);
+        let stored = objects::store(self.disk.as_ref(), &self.directory, bytes, is_named);
+        stored.map_err(|failed| {
             let fatal = failed.error.is_fatal();
             if fatal {
                 self.poisoned = Some(failed.error.io().to_string());
