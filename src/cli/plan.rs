@@ -8,6 +8,7 @@ use super::open::Open;
 use super::outdated::unknown_module;
 use super::show::{self, Paint};
 use super::{Exit, Failure, Global};
+use crate::domain::graph::Graph;
 use crate::domain::id::ModuleName;
 use crate::domain::plan::{Plan, Step, Waiting};
 use crate::ops::{detect, order, pins, plan};
@@ -30,6 +31,9 @@ struct Report<'a> {
     schema: &'static str,
     steps: Vec<&'a Step>,
     waiting: Vec<&'a Waiting>,
+    /// When one module is asked about: what depends on it and what moves with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    affected: Option<Vec<ModuleName>>,
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
@@ -59,22 +63,30 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             schema: "lambda-os/plan/v1",
             steps: plan.steps.iter().filter(|step| step.pins.iter().any(|pin| wanted(&pin.module))).collect(),
             waiting: plan.waiting.iter().filter(|waiting| wanted(&waiting.module)).collect(),
+            affected: name.as_ref().map(|name| affected(&graph, name)),
         })?;
         return Ok(exit);
     }
     let paint = Paint::stdout(global);
     show::data(&match &name {
-        Some(name) => explain(&plan, name, paint),
+        Some(name) => explain(&plan, &graph, name, paint),
         None => shown(&plan, paint),
     })?;
     Ok(exit)
+}
+
+/// Every module that depends on this one's component.
+fn affected(graph: &Graph, module: &ModuleName) -> Vec<ModuleName> {
+    let together = graph.component_of(module).map_or(&[][..], |component| &component.members);
+    graph.blast_radius(together)
 }
 
 fn names(names: &[ModuleName]) -> String {
     names.iter().map(ModuleName::as_str).collect::<Vec<_>>().join(" ")
 }
 
-fn step_lines(step: &Step, paint: Paint) -> String {
+/// `affected` are the names of what depends on it, where they shall be listed.
+fn step_lines(step: &Step, affected: Option<&[ModuleName]>, paint: Paint) -> String {
     let mut shown = String::new();
     let rows: Vec<Vec<String>> = step
         .pins
@@ -85,12 +97,9 @@ fn step_lines(step: &Step, paint: Paint) -> String {
     if !step.after.is_empty() {
         let _ = writeln!(shown, "  after: {}", names(&step.after));
     }
-    if !step.affects.is_empty() {
-        let _ = writeln!(
-            shown,
-            "  {}",
-            paint.faint(&format!("affects {}: {}", step.affects.len(), names(&step.affects)))
-        );
+    if step.affects > 0 {
+        let affected = affected.map_or_else(String::new, |affected| format!(": {}", names(affected)));
+        let _ = writeln!(shown, "  {}", paint.faint(&format!("affects {}{affected}", step.affects)));
     }
     for note in &step.notes {
         let _ = writeln!(shown, "  {}", paint.warn(&format!("note: {note}")));
@@ -110,7 +119,7 @@ pub(super) fn shown(plan: &Plan, paint: Paint) -> String {
     for (number, step) in plan.steps.iter().enumerate() {
         let title = format!("{}. level {}", number + 1, step.level);
         let _ = writeln!(shown, "\n{}", paint.bold(&title));
-        for line in step_lines(step, paint).lines() {
+        for line in step_lines(step, None, paint).lines() {
             let _ = writeln!(shown, "  {line}");
         }
     }
@@ -130,15 +139,16 @@ pub(super) fn shown(plan: &Plan, paint: Paint) -> String {
 }
 
 /// One module: its step, or its reason, and the reason behind that.
-fn explain(plan: &Plan, module: &ModuleName, paint: Paint) -> String {
+fn explain(plan: &Plan, graph: &Graph, module: &ModuleName, paint: Paint) -> String {
     for (number, step) in plan.steps.iter().enumerate() {
         if step.pins.iter().any(|pin| pin.module == *module) {
+            let affected = affected(graph, module);
             let with = if step.pins.len() > 1 { "; these move together" } else { "" };
             return format!(
                 "{module} would be proposed in step {} of {}{with}\n{}",
                 number + 1,
                 plan.steps.len(),
-                step_lines(step, paint)
+                step_lines(step, Some(&affected), paint)
             );
         }
     }
@@ -161,6 +171,7 @@ fn explain(plan: &Plan, module: &ModuleName, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::graph::{Component, Edge, EdgeSource};
     use crate::domain::id::{ObjectId, RepoPath};
     use crate::domain::plan::PinMove;
 
@@ -183,14 +194,31 @@ mod tests {
                     to: id(2),
                 }],
                 after: vec![name("b")],
-                affects: vec![name("c")],
+                affects: 1,
                 notes: vec!["a has local changes".to_owned()],
             }],
             waiting: vec![
                 waiting("b", true, None, "the pin is the tip"),
-                waiting("c", false, Some("d"), "waits for d, which is rewritten: history changed"),
-                waiting("d", false, None, "rewritten: history changed"),
+                waiting("c", false, Some("d"), "waits for d, which is rewritten"),
+                waiting("d", false, None, "history rewritten: master lost a commit"),
             ],
+        }
+    }
+
+    /// `c` needs `a`.
+    fn graph() -> Graph {
+        let [a, c] = ["a", "c"].map(ModuleName::new);
+        let component = |level, name: &ModuleName| Component { level, members: vec![name.clone()] };
+        Graph {
+            components: vec![component(0, &a), component(1, &c)],
+            edges: vec![Edge {
+                from: c.clone(),
+                to: a.clone(),
+                sources: [EdgeSource::FlakeLock].into(),
+                via: Vec::new(),
+            }],
+            modules: vec![a, c],
+            ..Graph::default()
         }
     }
 
@@ -202,22 +230,22 @@ mod tests {
         1. level 1
           a  010101010101 → 020202020202
             after: b
-            affects 1: c
+            affects 1
             note: a has local changes
 
         waiting
-          c  waits for d, which is rewritten: history changed
-          d  rewritten: history changed
+          c  waits for d, which is rewritten
+          d  history rewritten: master lost a commit
         ");
     }
 
     #[test]
     fn one_module_is_explained_down_to_the_cause() {
-        insta::assert_snapshot!(explain(&plan(), &ModuleName::new("c"), Paint::plain()), @r"
-        c: waits for d, which is rewritten: history changed
-        d: rewritten: history changed
+        insta::assert_snapshot!(explain(&plan(), &graph(), &ModuleName::new("c"), Paint::plain()), @r"
+        c: waits for d, which is rewritten
+        d: history rewritten: master lost a commit
         ");
-        insta::assert_snapshot!(explain(&plan(), &ModuleName::new("a"), Paint::plain()), @r"
+        insta::assert_snapshot!(explain(&plan(), &graph(), &ModuleName::new("a"), Paint::plain()), @r"
         a would be proposed in step 1 of 1
         a  010101010101 → 020202020202
           after: b

@@ -143,8 +143,8 @@ fn steps(shown: &mut String, findings: &Findings, paint: Paint) {
                 let names: Vec<&str> = step.after.iter().map(ModuleName::as_str).collect();
                 about.push(format!("after {}", names.join(", ")));
             }
-            if first && !step.affects.is_empty() {
-                about.push(format!("affects {}", step.affects.len()));
+            if first && step.affects > 0 {
+                about.push(format!("affects {}", step.affects));
             }
             rows.push(vec![level, pin.module.to_string(), about.join("  ")]);
         }

@@ -15,7 +15,7 @@
 
 mod reach;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -58,10 +58,12 @@ pub struct Step {
     pub level: u32,
     /// Pins that would move, sorted by module name.
     pub pins: Vec<PinMove>,
-    /// Modules of earlier steps that this component depends on: they come first.
+    /// Modules of earlier steps that this component needs, directly or through what does not
+    /// move; sorted. What those need in turn stands with them.
     pub after: Vec<ModuleName>,
-    /// Modules that depend on it, directly or not: the blast radius.
-    pub affects: Vec<ModuleName>,
+    /// How many modules depend on it, directly or not: the size of its blast radius. The graph
+    /// names them ([`Graph::blast_radius`]); in a plan they would grow with the square of the workspace.
+    pub affects: u32,
     /// What to know before it is proposed or applied, each one sentence without a final stop.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -102,10 +104,11 @@ struct Known<'a> {
 }
 
 /// Why a component does not move although a member could.
+#[derive(Clone)]
 struct Stop {
-    /// The module at the root of it.
+    /// The module at the root of it; its own row has the whole reason.
     by: ModuleName,
-    /// What is said of that module, to go on from its name.
+    /// What is said of that module, in a few words that go on from its name.
     why: String,
 }
 
@@ -124,20 +127,22 @@ pub fn plan(
         states: snapshot.by_name(),
     };
     let reach = Reach::of(graph);
+    let affected = reach.affected(graph);
     let mut plan = Plan::default();
-    // By component: why it holds up what depends on it, and the number of its step.
-    let mut stopped: BTreeMap<usize, Stop> = BTreeMap::new();
-    let mut step_of: BTreeMap<usize, usize> = BTreeMap::new();
+    // By component: why it holds up what depends on it, and the steps that come before what needs it.
+    let mut stopped: Vec<Option<Stop>> = Vec::with_capacity(graph.components.len());
+    let mut before: Vec<BTreeSet<usize>> = Vec::with_capacity(graph.components.len());
     let mut pins_moved = 0;
     for (number, component) in graph.components.iter().enumerate() {
         let moves: Vec<PinMove> = component.members.iter().filter_map(|name| known.movement(name)).collect();
+        let earlier: BTreeSet<usize> =
+            reach.direct(number).iter().flat_map(|needed| before[*needed].iter().copied()).collect();
         let stop = if moves.is_empty() {
             None
         } else {
-            known.member_stop(component).or_else(|| {
-                let dependency = reach.needs(number).find_map(|needed| stopped.get(&needed));
-                dependency.map(|stop| Stop { by: stop.by.clone(), why: stop.why.clone() })
-            })
+            known
+                .member_stop(component)
+                .or_else(|| reach.needs(number).find_map(|needed| stopped[needed].clone()))
         };
         let over = if plan.steps.len() >= limits.max_steps {
             Some(format!("is over the limit of {} steps in one plan", limits.max_steps))
@@ -152,30 +157,29 @@ pub fn plan(
         };
         if moves.is_empty() || stop.is_some() {
             plan.waiting.extend(component.members.iter().map(|name| known.waiting(name, stop.as_ref())));
-            let pending = stop.or_else(|| known.unresolved(component));
-            if let Some(stop) = pending {
-                stopped.insert(number, stop);
-            }
+            stopped.push(stop.or_else(|| known.unresolved(component)));
+            before.push(earlier);
             continue;
         }
+        stopped.push(None);
+        before.push(BTreeSet::from([plan.steps.len()]));
         let staying =
             component.members.iter().filter(|name| !moves.iter().any(|moved| moved.module == **name));
         plan.waiting.extend(staying.map(|name| known.waiting(name, None)));
         pins_moved += moves.len();
-        let mut after: Vec<ModuleName> = reach
-            .needs(number)
-            .filter_map(|needed| step_of.get(&needed))
-            .flat_map(|step: &usize| plan.steps[*step].pins.iter().map(|moved| moved.module.clone()))
+        let mut after: Vec<ModuleName> = earlier
+            .iter()
+            .flat_map(|step| plan.steps[*step].pins.iter().map(|moved| moved.module.clone()))
             .collect();
         after.sort();
-        let mut affects: Vec<ModuleName> = reach
-            .needed_by(number)
-            .flat_map(|other| graph.components[other].members.iter().cloned())
-            .collect();
-        affects.sort();
-        step_of.insert(number, plan.steps.len());
         let notes = known.notes(&moves);
-        plan.steps.push(Step { level: component.level, pins: moves, after, affects, notes });
+        plan.steps.push(Step {
+            level: component.level,
+            pins: moves,
+            after,
+            affects: affected[number],
+            notes,
+        });
     }
     // Rows of what is no module of the graph: refused submodules.
     for (name, upgrade) in &known.upgrades {
@@ -212,7 +216,7 @@ impl Known<'_> {
                 Some(upgrade) => match upgrade.status {
                     Status::UpToDate | Status::Ahead => return None,
                     Status::Behind if self.movement(name).is_some() => return None,
-                    status => format!("is {}: {}", status.as_str(), upgrade.reason),
+                    status => is(status),
                 },
             };
             Some(Stop { by: name.clone(), why })
@@ -223,10 +227,8 @@ impl Known<'_> {
     fn unresolved(&self, component: &Component) -> Option<Stop> {
         component.members.iter().find_map(|name| {
             let upgrade = self.upgrades.get(name)?;
-            matches!(upgrade.status, Status::Rewritten | Status::Diverged).then(|| Stop {
-                by: name.clone(),
-                why: format!("is {}: {}", upgrade.status.as_str(), upgrade.reason),
-            })
+            matches!(upgrade.status, Status::Rewritten | Status::Diverged)
+                .then(|| Stop { by: name.clone(), why: is(upgrade.status) })
         })
     }
 
@@ -251,6 +253,8 @@ impl Known<'_> {
                 }
                 _ => Waiting { module, settled: true, waits_for: None, reason: upgrade.reason.clone() },
             },
+            // Many reasons begin with the status already.
+            (status, _) if upgrade.reason.contains(status.as_str()) => waits(None, upgrade.reason.clone()),
             (status, _) => waits(None, format!("{}: {}", status.as_str(), upgrade.reason)),
         }
     }
@@ -276,6 +280,11 @@ impl Known<'_> {
         }
         notes
     }
+}
+
+/// What the modules that wait for this one say about it.
+fn is(status: Status) -> String {
+    format!("is {}", status.as_str().replace('-', " "))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::domain::id::ModuleName;
 
 /// Needs of components, by their number in [`Graph::components`].
 pub(super) struct Reach {
+    direct: Vec<Vec<usize>>,
     rows: Vec<Vec<u64>>,
 }
 
@@ -30,9 +31,9 @@ impl Reach {
         }
         let words = count.div_ceil(64);
         let mut rows: Vec<Vec<u64>> = Vec::with_capacity(count);
-        for needed in direct {
+        for needed in &direct {
             let mut row = vec![0; words];
-            for to in needed {
+            for &to in needed {
                 for (word, inherited) in row.iter_mut().zip(&rows[to]) {
                     *word |= inherited;
                 }
@@ -40,20 +41,41 @@ impl Reach {
             }
             rows.push(row);
         }
-        Self { rows }
+        Self { direct, rows }
     }
 
-    fn has(&self, from: usize, to: usize) -> bool {
-        self.rows[from][to / 64] >> (to % 64) & 1 == 1
+    /// What a component needs directly.
+    pub(super) fn direct(&self, from: usize) -> &[usize] {
+        &self.direct[from]
     }
 
-    /// What a component needs, lowest level first.
+    /// What a component needs, directly or not, lowest level first.
     pub(super) fn needs(&self, from: usize) -> impl Iterator<Item = usize> {
-        (0..self.rows.len()).filter(move |to| self.has(from, *to))
+        self.rows[from].iter().enumerate().flat_map(|(at, word)| Bits(*word).map(move |bit| at * 64 + bit))
     }
 
-    /// What needs a component.
-    pub(super) fn needed_by(&self, to: usize) -> impl Iterator<Item = usize> {
-        (0..self.rows.len()).filter(move |from| self.has(*from, to))
+    /// By component: how many modules need it, directly or not, and are not in it.
+    pub(super) fn affected(&self, graph: &Graph) -> Vec<u32> {
+        let mut affected = vec![0_u32; self.rows.len()];
+        for (from, component) in graph.components.iter().enumerate() {
+            let members = u32::try_from(component.members.len()).unwrap_or(u32::MAX);
+            for to in self.needs(from) {
+                affected[to] = affected[to].saturating_add(members);
+            }
+        }
+        affected
+    }
+}
+
+/// The places of the ones in a word.
+struct Bits(u64);
+
+impl Iterator for Bits {
+    type Item = usize;
+    fn next(&mut self) -> Option<usize> {
+        let at = self.0.trailing_zeros();
+        // Nothing is left when the word is zero.
+        self.0 &= self.0.checked_sub(1)?;
+        usize::try_from(at).ok()
     }
 }
