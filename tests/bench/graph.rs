@@ -1,7 +1,8 @@
 //! Locks, graphs and plans: a 4 MB lock beside a plain JSON parse of the same bytes, and graph
 //! and plan at 55 and 1,000 modules.
 //!
-//! [`rows`] gives the table; each time is the median of several runs.
+//! `cargo bench --bench graph`; each time is the median of several runs.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -16,12 +17,16 @@ use lambda_os::domain::snapshot::{Snapshot, SuperprojectState, TreeState};
 use lambda_os::domain::upgrade::{Status, Upgrade};
 use lambda_os::domain::url::{RemoteUrl, RepoIdentity, UrlRules};
 
-/// One measured operation.
-pub struct Row {
-    /// What was done to what.
-    pub what: String,
-    /// The median.
-    pub median: Duration,
+/// One measured operation, and the median of its times.
+struct Row {
+    what: String,
+    median: Duration,
+}
+
+fn main() {
+    for row in rows() {
+        println!("{:>9.3} ms  {}", row.median.as_secs_f64() * 1000.0, row.what);
+    }
 }
 
 /// A lock of `nodes` nodes over `modules` repositories, as Nix prints it.
@@ -95,8 +100,7 @@ fn median(runs: usize, mut work: impl FnMut()) -> Duration {
 }
 
 /// Measure everything.
-#[must_use]
-pub fn rows() -> Vec<Row> {
+fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     let file = lock(5_000, 1_000);
     let megabytes = file.len() / 100_000;
