@@ -26,6 +26,7 @@
 //! last line; when they are not (somebody else wrote, a crash) it verifies everything again. A reader
 //! always goes on from the cached place. `audit verify` trusts no cache.
 
+mod blocks;
 mod export;
 mod lines;
 mod objects;

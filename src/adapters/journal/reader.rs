@@ -11,7 +11,7 @@ use super::super::durable;
 use super::super::state_dir::StateDir;
 use super::lines::{Lines, Next};
 use super::place::{Place, Trust};
-use super::{HeadFile, broken, integrity, objects, read_head, shown};
+use super::{HeadFile, blocks, broken, integrity, objects, read_head, shown};
 use crate::domain::audit::chain::{Broken, Head, Verified, Verifier};
 use crate::domain::audit::entry::{EntryError, Record};
 use crate::domain::id::Cid;
@@ -183,16 +183,47 @@ impl JournalReader {
     /// # Errors
     /// When the file cannot be read; what is wrong with the journal is a value.
     pub fn verify(&self, known: &[(Head, String)]) -> PortResult<Audit> {
-        let mut verifier = Verifier::new();
-        if let HeadFile::At(head) = self.head_file {
-            verifier.anchor(head, self.head_name());
-        }
-        for (head, who) in known {
-            verifier.anchor(*head, who.clone());
-        }
-        let Some(file) = &self.file else {
-            return Ok(Audit { outcome: verifier.finish(), torn: 0 });
+        let anchored = || {
+            let mut verifier = Verifier::new();
+            if let HeadFile::At(head) = self.head_file {
+                verifier.anchor(head, self.head_name());
+            }
+            for (head, who) in known {
+                verifier.anchor(*head, who.clone());
+            }
+            verifier
         };
+        let Some(file) = &self.file else {
+            return Ok(Audit { outcome: anchored().finish(), torn: 0 });
+        };
+        let mut verifier = anchored();
+        let end = file.metadata().map_err(|error| self.failed(error))?.len();
+        let torn =
+            blocks::verify(file, end, blocks::BLOCK, &mut verifier).map_err(|error| self.failed(error))?;
+        let (outcome, torn) = match torn {
+            Some(torn) => (verifier.finish(), torn),
+            None => self.line_by_line(file, anchored())?,
+        };
+        if self.head_file == HeadFile::Missing
+            && let Ok(verified) = &outcome
+            && verified.entries > 1
+        {
+            return Err(integrity(format!(
+                "cannot trust the journal {}: its {} entries are linked, but {} is missing, so nothing shows whether its tail was cut",
+                shown(&self.path),
+                verified.entries,
+                shown(&self.directory.head())
+            )));
+        }
+        Ok(Audit { outcome, torn })
+    }
+
+    /// What is wrong, and where; or nothing.
+    fn line_by_line(
+        &self,
+        file: &File,
+        mut verifier: Verifier,
+    ) -> PortResult<(Result<Verified, Broken>, u64)> {
         let mut lines = Lines::from(file, 0).map_err(|error| self.failed(error))?;
         let mut line = Vec::new();
         let mut torn = 0;
@@ -210,19 +241,7 @@ impl JournalReader {
                 Next::End => break,
             }
         }
-        let outcome = verifier.finish();
-        if self.head_file == HeadFile::Missing
-            && let Ok(verified) = &outcome
-            && verified.entries > 1
-        {
-            return Err(integrity(format!(
-                "cannot trust the journal {}: its {} entries are linked, but {} is missing, so nothing shows whether its tail was cut",
-                shown(&self.path),
-                verified.entries,
-                shown(&self.directory.head())
-            )));
-        }
-        Ok(Audit { outcome, torn })
+        Ok((verifier.finish(), torn))
     }
 
     /// A stored value, checked against its identity; `None` when absent.

@@ -9,6 +9,8 @@
 //! A changed line is noticed at the next one, whose `prev` no longer fits. Which of the two was
 //! changed is told by the line after (or by an anchor): if it names the second, the first is bad.
 
+mod segment;
+
 use std::fmt;
 
 use sha2::{Digest, Sha256};
@@ -17,6 +19,8 @@ use super::entry::{EntryError, Fields};
 use crate::domain::event::Event;
 use crate::domain::id::Cid;
 use crate::domain::text;
+
+pub use segment::{Segment, Unlinked};
 
 /// The newest entry: its place and identity. The content of the file `head`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -360,19 +364,22 @@ impl Verifier {
 /// The text of the [`Cid`] with this digest, without allocating: every line needs it.
 fn cid_text(digest: &[u8; 32]) -> [u8; 59] {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut text = *b"bafkrei0000000000000000000000000000000000000000000000000000";
-    // Base32 of 01 55 12 20 (version, raw, sha2-256, length) and the digest.
-    let (mut bits, mut held, mut at) = (0_u64, 0_u32, 1);
-    for byte in [0x01, 0x55, 0x12, 0x20].iter().chain(digest) {
-        bits = (bits << 8) | u64::from(*byte);
-        held += 8;
-        while held >= 5 {
-            held -= 5;
-            text[at] = DIGITS[usize::try_from((bits >> held) & 31).expect("because it is below 32")];
-            at += 1;
+    let digit = |bits: u64| DIGITS[usize::try_from(bits & 31).expect("because it is below 32")];
+    let mut text = *b"b0000000000000000000000000000000000000000000000000000000000";
+    // Base32 of 01 55 12 20 (version, raw, sha2-256, length) and the digest: 36 bytes, in groups
+    // of 5 bytes and 8 digits; the last byte makes two digits.
+    let mut bytes = [0; 36];
+    bytes[..4].copy_from_slice(&[0x01, 0x55, 0x12, 0x20]);
+    bytes[4..].copy_from_slice(digest);
+    for (group, digits) in bytes.chunks_exact(5).zip(text[1..].chunks_exact_mut(8)) {
+        let bits = group.iter().fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
+        for (at, place) in (0_u32..).zip(digits) {
+            *place = digit(bits >> (35 - 5 * at));
         }
     }
-    text[at] = DIGITS[usize::try_from((bits << (5 - held)) & 31).expect("because it is below 32")];
+    let last = u64::from(bytes[35]);
+    text[57] = digit(last >> 3);
+    text[58] = digit(last << 2);
     text
 }
 
