@@ -14,11 +14,11 @@ use rustix::fs::{AtFlags, Stat, fstat, statat};
 use super::attributes::{Place, Sources};
 use super::compare::Trust;
 use super::config::{Conditions, Config, Environment};
-use super::files::{self, Blocked, MAX_TEXT, Read, Trouble, directory_beneath, shown};
+use super::files::{Blocked, Read, Trouble, directory_beneath, shown};
+use super::gitdir::{GitDir, GitDirs};
 use super::head_diff::{self, Staged};
-use super::ignore::Ignore;
 use super::index::Index;
-use super::locate::{self, Found, GitDirs};
+use super::locate::{self, Found, Uid};
 use super::objects::Objects;
 use super::plumbing::Plumbing;
 use super::refs::{self, Head};
@@ -52,43 +52,48 @@ pub(super) struct Opened {
     pub(super) index_locked: bool,
     pub(super) objects: Objects,
     pub(super) hash: gix_hash::Kind,
-    pub(super) dirs: GitDirs,
+    pub(super) git: GitDir,
 }
 
 impl Opened {
-    /// Open what `.git` in `work` led to.
-    pub(super) fn new(work: OwnedFd, path: PathBuf, dirs: GitDirs, context: Context<'_>) -> Read<Self> {
+    /// Open what `.git` in `work` led to; `dot_git` is who owns it.
+    pub(super) fn new(
+        work: OwnedFd,
+        path: PathBuf,
+        git: GitDir,
+        dot_git: Uid,
+        context: Context<'_>,
+    ) -> Read<Self> {
         let stat = fstat(&work).map_err(|error| Trouble::with("look at", &path, error))?;
-        if let Some(why) = locate::foreign_owner(&stat, &path, &dirs, context.environment, context.operator) {
+        let foreign =
+            locate::foreign_owner(&stat, &path, dot_git, &git, context.environment, context.operator);
+        if let Some(why) = foreign {
             return Err(Trouble(why));
         }
-        let config = configuration(&dirs, context)?;
+        let config = configuration(&git, context)?;
         let format = Format::of(&config, &path)?;
-        check_work_tree(&config, &dirs, &path, &stat, context.environment)?;
-        let reftable = format.reftable || refs::is_reftable(&dirs);
-        let head = if reftable { Plumbing::new(&dirs, &path).head()? } else { refs::head(&dirs)? };
-        let git_dir = files::open_directory_at(&dirs.git_dir)
-            .map_err(|error| Trouble::with("open", &dirs.git_dir, error))?;
-        let has = |name: &str| statat(&git_dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-        let shallow = statat(rustix::fs::CWD, dirs.common_dir.join("shallow"), AtFlags::empty())
-            .is_ok_and(|stat| stat.st_size > 0);
+        check_work_tree(&config, &git.dirs, &path, &stat, context.environment)?;
+        let reftable = format.reftable || git.common_has("reftable");
+        let head = if reftable { Plumbing::new(&git.dirs, &path).head()? } else { refs::head(&git)? };
+        let shallow = git.common_has("shallow")
+            && statat(git.common(), c"shallow", AtFlags::empty()).is_ok_and(|stat| stat.st_size > 0);
         Ok(Self {
-            operation: operation(has),
-            index_locked: has("index.lock"),
-            objects: Objects::new(&dirs, &path, format.hash != gix_hash::Kind::Sha1),
+            operation: operation(&git),
+            index_locked: git.has("index.lock"),
+            objects: Objects::new(&git.dirs, &path, format.hash != gix_hash::Kind::Sha1),
             hash: format.hash,
             work,
             path,
             config,
             head,
             shallow,
-            dirs,
+            git,
         })
     }
 
     /// Read the index, compare it with HEAD, and get ready to walk.
     pub(super) fn read_index(&self) -> Read<Indexed> {
-        let index = Index::read(&self.dirs, &self.path, &self.objects, self.hash)?;
+        let index = Index::read(&self.git, &self.path, &self.objects, self.hash)?;
         let tree = match self.head.id {
             None => None,
             Some(commit) => Some(self.objects.commit_tree(commit)?.ok_or_else(|| {
@@ -100,9 +105,9 @@ impl Opened {
     }
 
     /// Look at the work tree.
-    pub(super) fn walk(&self, indexed: &Indexed, context: Context<'_>) -> Read<Seen> {
+    pub(super) fn walk(&self, indexed: &Indexed, context: Context<'_>) -> Seen {
         let fold = self.config.boolean("core", "ignorecase").unwrap_or(false);
-        let sources = Sources::new(&self.config, context.environment, &self.path, &self.dirs.common_dir);
+        let sources = Sources::new(&self.config, context.environment, &self.path, &self.git.dirs.common_dir);
         let place = Place {
             root: self.work.as_fd(),
             index: &indexed.index,
@@ -110,28 +115,23 @@ impl Opened {
             config: &self.config,
             sources: &sources,
         };
-        Ok(walk::walk(walk::Plan {
+        walk::walk(walk::Plan {
             place,
             work_tree: &self.path,
             trust: Trust::new(&self.config),
-            ignore: self.ignore(fold, context.environment)?,
+            excludes: self.excludes(context.environment),
             fold,
             max_untracked: context.options.max_untracked,
-        }))
+        })
     }
 
-    fn ignore(&self, fold: bool, environment: &Environment) -> Read<Ignore> {
-        let mut ignore = Ignore::new(fold);
+    /// The files whose patterns hold for the whole work tree, weakest first.
+    fn excludes(&self, environment: &Environment) -> Vec<PathBuf> {
         let user = self
             .config
             .path("core", "excludesfile", &self.path, environment)
             .or_else(|| environment.xdg_config.as_ref().map(|dir| dir.join("git/ignore")));
-        for file in user.into_iter().chain([self.dirs.common_dir.join("info/exclude")]) {
-            if let Some(content) = files::read(&file, MAX_TEXT)? {
-                ignore.push(0, &content);
-            }
-        }
-        Ok(ignore)
+        user.into_iter().chain([self.git.dirs.common_dir.join("info/exclude")]).collect()
     }
 
     /// How the checkout stands to a gitlink.
@@ -358,10 +358,10 @@ pub(super) fn inspect(
     match locate::at(work.as_fd(), &place) {
         Found::Nothing => Checkout::Uninitialised,
         Found::Broken(why) => Checkout::Problem(why),
-        Found::Repository(_) if depth > MAX_NESTED => {
+        Found::Repository(..) if depth > MAX_NESTED => {
             Checkout::Problem(format!("submodules are nested deeper than {MAX_NESTED} at {path}"))
         }
-        Found::Repository(dirs) => match Opened::new(work, place, dirs, context) {
+        Found::Repository(git, dot_git) => match Opened::new(work, place, *git, dot_git, context) {
             Err(trouble) => Checkout::Problem(trouble.0),
             Ok(opened) => Checkout::Repository(Box::new(read(&opened, gitlink, context, depth))),
         },
@@ -377,7 +377,7 @@ fn read(opened: &Opened, gitlink: Option<ObjectId>, context: Context<'_>, depth:
         ..RepositoryState::default()
     };
     let read = opened.read_index().and_then(|indexed| {
-        let seen = opened.walk(&indexed, context)?;
+        let seen = opened.walk(&indexed, context);
         let mut nested_problem = None;
         let mut submodules = BTreeMap::new();
         for link in seen.gitlinks.iter().filter(|link| link.place == InPlace::Directory) {
@@ -405,18 +405,22 @@ fn read(opened: &Opened, gitlink: Option<ObjectId>, context: Context<'_>, depth:
 }
 
 /// The configuration of one repository: the operator's, its own, and its work tree's.
-pub(super) fn configuration(dirs: &GitDirs, context: Context<'_>) -> Read<Config> {
-    let branch = || refs::head(dirs).ok().and_then(|head| head.branch);
-    let known = context.operator.is_conditional().then(branch).flatten();
+fn configuration(git: &GitDir, context: Context<'_>) -> Read<Config> {
+    let conditional = context.operator.is_conditional();
+    let branch = || refs::head(git).ok().and_then(|head| head.branch);
+    let known = conditional.then(branch).flatten();
+    let dirs = &git.dirs;
     let conditions = Conditions { git_dir: Some(&dirs.git_dir), branch: known.as_deref() };
-    let mut config = if context.operator.is_conditional() {
+    let mut config = if conditional {
         Config::of_operator(context.environment, conditions)?
     } else {
-        context.operator.clone()
+        context.operator.inherited()
     };
-    config.add(&dirs.common_dir.join("config"), context.environment, conditions, 0)?;
+    let own = dirs.common_dir.join("config");
+    config.add_at(git.common(), c"config", &own, context.environment, conditions)?;
     if config.boolean("extensions", "worktreeconfig") == Some(true) {
-        config.add(&dirs.git_dir.join("config.worktree"), context.environment, conditions, 0)?;
+        let own = dirs.git_dir.join("config.worktree");
+        config.add_at(git.fd(), c"config.worktree", &own, context.environment, conditions)?;
     }
     Ok(config)
 }
@@ -489,11 +493,13 @@ fn check_work_tree(
 }
 
 /// `wt-status.c: wt_status_get_state`, in its order.
-fn operation(has: impl Fn(&str) -> bool) -> Option<Operation> {
+fn operation(git: &GitDir) -> Option<Operation> {
+    let has = |name: &str| git.has(name);
     if has("MERGE_HEAD") {
         Some(Operation::Merge)
     } else if has("rebase-apply") {
-        Some(if has("rebase-apply/applying") { Operation::Mailbox } else { Operation::Rebase })
+        let applying = statat(git.fd(), c"rebase-apply/applying", AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        Some(if applying { Operation::Mailbox } else { Operation::Rebase })
     } else if has("rebase-merge") {
         Some(Operation::Rebase)
     } else if has("CHERRY_PICK_HEAD") {

@@ -3,12 +3,15 @@
 //! Files are parsed by `gix-config`; includes are followed here, so that an included FIFO or
 //! device cannot hold us. `hasconfig:` conditions are not evaluated. No value is ever run.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gix_config::file::Metadata;
 use gix_config::file::init::Options;
+use rustix::fs::OFlags;
 
 use super::files::{self, MAX_TEXT, Read, Trouble};
 
@@ -77,6 +80,8 @@ struct Variable {
 /// All variables in the order in which git would see them: the last one wins.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Config {
+    /// Weaker than all of `variables`, and the same for many repositories.
+    shared: Arc<Vec<Variable>>,
     variables: Vec<Variable>,
     /// True when a condition was evaluated: the result is only good for one repository.
     conditional: bool,
@@ -96,7 +101,17 @@ impl Config {
         for file in &environment.config_files {
             config.add(file, environment, conditions, 0)?;
         }
+        config.shared = Arc::new(std::mem::take(&mut config.variables));
         Ok(config)
+    }
+
+    /// A configuration that starts with these variables, which are not copied.
+    pub(super) fn inherited(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), variables: Vec::new(), conditional: self.conditional }
+    }
+
+    fn all(&self) -> impl DoubleEndedIterator<Item = &Variable> {
+        self.shared.iter().chain(&self.variables)
     }
 
     /// True when another repository may have to read the files again.
@@ -104,8 +119,25 @@ impl Config {
         self.conditional
     }
 
-    /// These variables and then those of one more file; an absent file has none.
-    pub(super) fn add(
+    /// These variables and then those of one more file, `name` in an open directory; an absent
+    /// file has none. `file` is the same file's path.
+    pub(super) fn add_at(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &CStr,
+        file: &Path,
+        environment: &Environment,
+        conditions: Conditions<'_>,
+    ) -> Read<()> {
+        match files::read_at(dir, name, OFlags::empty(), MAX_TEXT) {
+            Ok(Some(bytes)) => self.add_content(&bytes, file, environment, conditions, 0),
+            Ok(None) => Ok(()),
+            Err(error) => Err(Trouble::with("read", file, error)),
+        }
+    }
+
+    /// As [`Self::add_at`], by path.
+    fn add(
         &mut self,
         file: &Path,
         environment: &Environment,
@@ -115,13 +147,25 @@ impl Config {
         if depth > MAX_INCLUDES {
             return Err(Trouble::with("follow the includes of", file, "they nest too deep"));
         }
-        let Some(bytes) = files::read(file, MAX_TEXT)? else { return Ok(()) };
+        match files::read(file, MAX_TEXT)? {
+            Some(bytes) => self.add_content(&bytes, file, environment, conditions, depth),
+            None => Ok(()),
+        }
+    }
+
+    fn add_content(
+        &mut self,
+        bytes: &[u8],
+        file: &Path,
+        environment: &Environment,
+        conditions: Conditions<'_>,
+        depth: u8,
+    ) -> Read<()> {
         let options = Options { lossy: true, ..Options::default() };
         let metadata = Metadata::from(gix_config::Source::Local);
-        let parsed =
-            gix_config::File::from_bytes_no_includes(&bytes, metadata, options).map_err(|error| {
-                Trouble::with("parse", file, format!("{error:#}").lines().next().unwrap_or(""))
-            })?;
+        let parsed = gix_config::File::from_bytes_no_includes(bytes, metadata, options).map_err(|error| {
+            Trouble::with("parse", file, format!("{error:#}").lines().next().unwrap_or(""))
+        })?;
         for section in parsed.sections() {
             let header = section.header();
             let name = header.name().to_ascii_lowercase();
@@ -166,7 +210,7 @@ impl Config {
     }
 
     fn last(&self, section: &str, subsection: Option<&[u8]>, key: &str) -> Option<&Variable> {
-        self.variables.iter().rev().find(|variable| {
+        self.all().rev().find(|variable| {
             variable.section == section.as_bytes()
                 && variable.key == key.as_bytes()
                 && variable.subsection.as_deref() == subsection
@@ -198,8 +242,7 @@ impl Config {
     /// All subsections of a section that set a key, with the value that wins.
     pub(super) fn subsections(&self, section: &str, key: &str) -> Vec<(&[u8], &[u8])> {
         let mut names: Vec<&[u8]> = self
-            .variables
-            .iter()
+            .all()
             .filter(|variable| variable.section == section.as_bytes() && variable.key == key.as_bytes())
             .filter_map(|variable| variable.subsection.as_deref())
             .collect();
@@ -213,8 +256,7 @@ impl Config {
 
     /// The keys set in a section without subsection, each with its last value.
     pub(super) fn keys(&self, section: &str) -> Vec<(&[u8], &[u8])> {
-        self.variables
-            .iter()
+        self.all()
             .filter(|variable| variable.section == section.as_bytes() && variable.subsection.is_none())
             .map(|variable| (variable.key.as_slice(), variable.value.as_deref().unwrap_or_default()))
             .collect()
@@ -222,8 +264,7 @@ impl Config {
 
     /// Every value of a variable, in order.
     pub(super) fn strings(&self, section: &str, key: &str) -> Vec<&[u8]> {
-        self.variables
-            .iter()
+        self.all()
             .filter(|variable| {
                 variable.section == section.as_bytes()
                     && variable.subsection.is_none()

@@ -5,11 +5,11 @@
 //! bound, and, where a path comes from a repository, no symlink on the way is followed.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 
 use crate::domain::text;
@@ -54,6 +54,16 @@ pub(super) fn read_at(
     flags: OFlags,
     max: u64,
 ) -> std::io::Result<Option<Vec<u8>>> {
+    Ok(read_with_stat_at(dir, name, flags, max)?.map(|(bytes, _)| bytes))
+}
+
+/// As [`read_at`], with the stat data that the open file had before it was read.
+pub(super) fn read_with_stat_at(
+    dir: BorrowedFd<'_>,
+    name: impl rustix::path::Arg,
+    flags: OFlags,
+    max: u64,
+) -> std::io::Result<Option<(Vec<u8>, Stat)>> {
     let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let fd = match openat(dir, name, flags, Mode::empty()) {
         Ok(fd) => fd,
@@ -65,17 +75,25 @@ pub(super) fn read_at(
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(None);
     }
-    let size = u64::try_from(stat.st_size).unwrap_or(0);
     let too_large = || std::io::Error::other(format!("it is larger than {max} bytes"));
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
     if size > max {
         return Err(too_large());
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
-    File::from(fd).take(max + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > max) {
-        return Err(too_large());
+    let size = usize::try_from(size).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(size.saturating_add(1));
+    loop {
+        match rustix::io::read(&fd, spare_capacity(&mut bytes)) {
+            Ok(0) => break,
+            // One byte more was asked for: the file ends where its size says.
+            Ok(_) if bytes.len() == size => break,
+            Ok(_) if u64::try_from(bytes.len()).is_ok_and(|length| length > max) => return Err(too_large()),
+            Ok(_) => bytes.reserve(4096),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(Some(bytes))
+    Ok(Some((bytes, stat)))
 }
 
 /// What stands in the way of a directory below another one.

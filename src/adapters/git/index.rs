@@ -8,10 +8,10 @@ use std::path::Path;
 use filetime::FileTime;
 use gix_index::entry::{Flags, Mode, Stat, stat};
 use gix_index::{State, decode};
-use rustix::fs::{AtFlags, CWD, statat};
+use rustix::fs::{AtFlags, OFlags, statat};
 
 use super::files::{self, Read, Trouble};
-use super::locate::GitDirs;
+use super::gitdir::GitDir;
 use super::objects::{MODE_TREE, Objects};
 use super::plumbing::{Plumbing, RawEntry};
 use crate::domain::id::{ObjectId, RepoPath};
@@ -38,13 +38,18 @@ pub(super) struct Index {
 impl Index {
     /// The index of a work tree; an absent one is empty.
     pub(super) fn read(
-        dirs: &GitDirs,
+        git: &GitDir,
         work_tree: &Path,
         objects: &Objects,
         hash: gix_hash::Kind,
     ) -> Read<Self> {
-        let file = dirs.git_dir.join("index");
-        let Ok(stat) = statat(CWD, &file, AtFlags::empty()) else {
+        let file = git.dirs.git_dir.join("index");
+        let read = files::read_with_stat_at(git.fd(), c"index", OFlags::empty(), MAX_INDEX)
+            .map_err(|error| Trouble::with("read", &file, error))?;
+        let Some((bytes, stat)) = read else {
+            if statat(git.fd(), c"index", AtFlags::empty()).is_ok() {
+                return Err(Trouble::with("read", &file, "it is no regular file"));
+            }
             return Ok(Self {
                 state: State::new(hash),
                 written: (0, 0),
@@ -54,10 +59,11 @@ impl Index {
             });
         };
         let written = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0));
-        let (state, engine) = match parse(&file, hash)? {
+        let (state, engine) = match parse(&bytes, &file, hash) {
             Ok(state) => (state, Engine::Index),
-            Err(_) => (listed(&Plumbing::new(dirs, work_tree), hash)?, Engine::Plumbing),
+            Err(_) => (listed(&Plumbing::new(&git.dirs, work_tree), hash)?, Engine::Plumbing),
         };
+        drop(bytes);
         let mut index = Self { state, written, engine, sparse: Vec::new(), has_skipped: false };
         if index.state.entries().iter().any(|entry| entry.mode.is_sparse()) {
             index.expand(objects, hash)?;
@@ -110,28 +116,21 @@ impl Index {
     }
 }
 
-/// The outer error is the machine's; the inner one says that the form is not known here.
-fn parse(file: &Path, hash: gix_hash::Kind) -> Read<Result<State, String>> {
-    let Some(bytes) = files::read(file, MAX_INDEX)? else {
-        return Err(Trouble::with("read", file, "it is no regular file"));
-    };
+/// The error says that the form is not known here.
+fn parse(bytes: &[u8], file: &Path, hash: gix_hash::Kind) -> Result<State, String> {
     let options = decode::Options {
         thread_limit: Some(1),
         alloc_limit_bytes: usize::try_from(MAX_INDEX * 4).ok(),
         ..decode::Options::default()
     };
-    let state = match State::from_bytes(&bytes, FileTime::zero(), hash, options) {
-        Ok((state, _)) => state,
-        Err(error) => return Ok(Err(error.to_string())),
-    };
+    let (state, _) =
+        State::from_bytes(bytes, FileTime::zero(), hash, options).map_err(|error| error.to_string())?;
     if state.link().is_none() {
-        return Ok(Ok(state));
+        return Ok(state);
     }
     // A split index: the shared part is read and merged by gix.
-    match gix_index::File::at(file, hash, true, options) {
-        Ok(whole) => Ok(Ok(whole.into())),
-        Err(error) => Ok(Err(error.to_string())),
-    }
+    let whole = gix_index::File::at(file, hash, true, options).map_err(|error| error.to_string())?;
+    Ok(whole.into())
 }
 
 fn listed(plumbing: &Plumbing, hash: gix_hash::Kind) -> Read<State> {

@@ -9,21 +9,12 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, OFlags, Stat, statat};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, statat};
 use rustix::io::Errno;
 
 use super::config::{Config, Environment};
 use super::files::{self, Read, Trouble, shown};
-use super::refs;
-
-/// The directories of one repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GitDirs {
-    /// HEAD, index and what belongs to one work tree.
-    pub(super) git_dir: PathBuf,
-    /// Objects, refs, config: the same unless this is a linked work tree.
-    pub(super) common_dir: PathBuf,
-}
+use super::gitdir::{GitDir, GitDirs};
 
 /// What stands at `.git` in a directory.
 #[derive(Debug)]
@@ -32,58 +23,51 @@ pub(super) enum Found {
     Nothing,
     /// Something that leads to no repository: why.
     Broken(String),
-    /// A repository.
-    Repository(GitDirs),
+    /// A repository, and who owns the `.git` that led to it.
+    Repository(Box<GitDir>, Uid),
 }
+
+/// The owner of `.git` itself, a number as in `stat`.
+pub(super) type Uid = u32;
 
 /// Look at `.git` in a directory (`path` is the same directory, for names).
 pub(super) fn at(dir: BorrowedFd<'_>, path: &Path) -> Found {
-    let stat = match statat(dir, c".git", AtFlags::empty()) {
-        Ok(stat) => stat,
+    let looked = statat(dir, c".git", AtFlags::SYMLINK_NOFOLLOW).and_then(|stat| {
+        let link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+        let target = if link { statat(dir, c".git", AtFlags::empty())? } else { stat };
+        Ok((stat.st_uid, FileType::from_raw_mode(target.st_mode)))
+    });
+    let (owner, kind) = match looked {
+        Ok(looked) => looked,
         Err(Errno::NOENT) => return Found::Nothing,
         Err(error) => return Found::Broken(format!("cannot look at {}/.git: {error}", shown(path))),
     };
-    let git_dir = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => path.join(".git"),
+    let target = match kind {
+        FileType::Directory => b".git".to_vec(),
         FileType::RegularFile => match gitfile(dir, path) {
             Ok(target) => target,
             Err(trouble) => return Found::Broken(trouble.0),
         },
         _ => return Found::Broken(format!("{}/.git is neither a directory nor a file", shown(path))),
     };
-    match dirs(git_dir) {
-        Some(dirs) => Found::Repository(dirs),
+    match GitDir::open(dir, &target, path.join(OsStr::from_bytes(&target))) {
+        Some(git) => Found::Repository(Box::new(git), owner),
         None => Found::Broken(format!("{}/.git leads to no repository", shown(path))),
     }
 }
 
 /// The target of a `.git` file (gitrepository-layout(5)).
-fn gitfile(dir: BorrowedFd<'_>, path: &Path) -> Read<PathBuf> {
+fn gitfile(dir: BorrowedFd<'_>, path: &Path) -> Read<Vec<u8>> {
     let file = path.join(".git");
     let bytes = files::read_at(dir, c".git", OFlags::empty(), 1 << 20)
         .map_err(|error| Trouble::with("read", &file, error))?
         .unwrap_or_default();
-    let target = bytes
+    bytes
         .strip_prefix(b"gitdir: ")
         .map(<[u8]>::trim_ascii_end)
         .filter(|target| !target.is_empty() && !target.contains(&0))
-        .ok_or_else(|| Trouble(format!("{} does not say gitdir: PATH", shown(&file))))?;
-    Ok(path.join(OsStr::from_bytes(target)))
-}
-
-/// The directories when this is a git directory: a HEAD that names a ref or a commit, and
-/// (in the common directory) `objects` and `refs` (`setup.c: is_git_directory`).
-fn dirs(git_dir: PathBuf) -> Option<GitDirs> {
-    refs::has_head(&git_dir).then_some(())?;
-    let common_dir = match files::read(&git_dir.join("commondir"), 1 << 20).ok()? {
-        Some(target) => git_dir.join(OsStr::from_bytes(target.trim_ascii_end())),
-        None => git_dir.clone(),
-    };
-    let is_dir = |name: &str| {
-        statat(CWD, common_dir.join(name), AtFlags::empty())
-            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
-    };
-    (is_dir("objects") && is_dir("refs")).then_some(GitDirs { git_dir, common_dir })
+        .map(<[u8]>::to_vec)
+        .ok_or_else(|| Trouble(format!("{} does not say gitdir: PATH", shown(&file))))
 }
 
 /// The first directory at or above `start` that holds a repository's work tree.
@@ -93,7 +77,7 @@ pub(super) fn upwards(start: &Path) -> Read<(PathBuf, GitDirs)> {
         let Ok(dir) = files::open_directory_at(path) else { continue };
         match at(std::os::fd::AsFd::as_fd(&dir), path) {
             Found::Nothing => {}
-            Found::Repository(dirs) => return Ok((path.to_owned(), dirs)),
+            Found::Repository(git, _) => return Ok((path.to_owned(), git.dirs)),
             // git walks on when a `.git` directory is none, and stops at a broken `.git` file.
             Found::Broken(_) if path.join(".git").is_dir() => {}
             Found::Broken(why) => return Err(Trouble(why)),
@@ -111,17 +95,14 @@ pub(super) fn upwards(start: &Path) -> Read<(PathBuf, GitDirs)> {
 pub(super) fn foreign_owner(
     work: &Stat,
     path: &Path,
-    dirs: &GitDirs,
+    dot_git: Uid,
+    git: &GitDir,
     environment: &Environment,
     operator: &Config,
 ) -> Option<String> {
     let me = rustix::process::geteuid().as_raw();
     let mine = |uid: u32| uid == me || (me == 0 && environment.sudo_uid == Some(uid));
-    let owners = [
-        Some(work.st_uid),
-        statat(CWD, path.join(".git"), AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| stat.st_uid),
-        statat(CWD, &dirs.git_dir, AtFlags::empty()).ok().map(|stat| stat.st_uid),
-    ];
+    let owners = [Some(work.st_uid), Some(dot_git), fstat(git.fd()).ok().map(|stat| stat.st_uid)];
     let stranger = owners.into_iter().flatten().find(|uid| !mine(*uid))?;
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut safe = false;

@@ -58,10 +58,12 @@ use crate::ports::{PortError, PortResult, Repository, SnapshotOptions};
 
 mod attributes;
 mod checkout;
+mod commits;
 mod compare;
 mod config;
 mod convert;
 mod files;
+mod gitdir;
 mod head_diff;
 mod ignore;
 mod index;
@@ -80,7 +82,8 @@ use checkout::{Context, Opened};
 pub use config::Environment;
 use config::{Conditions, Config};
 use files::{Blocked, Read, Trouble};
-use locate::{Found, GitDirs};
+use gitdir::GitDirs;
+use locate::Found;
 
 /// What discovery takes from our own configuration.
 #[derive(Debug, Clone, Default)]
@@ -152,12 +155,20 @@ impl GitRepository {
     fn opened(&self, options: &SnapshotOptions) -> Read<Opened> {
         let work = files::open_directory_at(&self.work_tree)
             .map_err(|error| Trouble::with("open", &self.work_tree, error))?;
-        Opened::new(work, self.work_tree.clone(), self.dirs.clone(), self.context(options))
+        match locate::at(work.as_fd(), &self.work_tree) {
+            Found::Repository(git, dot_git) => {
+                Opened::new(work, self.work_tree.clone(), *git, dot_git, self.context(options))
+            }
+            Found::Broken(why) => Err(Trouble(why)),
+            Found::Nothing => {
+                Err(Trouble(format!("{} is no work tree any more", files::shown(&self.work_tree))))
+            }
+        }
     }
 
     fn discover_input(&self) -> Read<DiscoverInput> {
         let opened = self.opened(&SnapshotOptions::default())?;
-        let index = index::Index::read(&self.dirs, &self.work_tree, &opened.objects, opened.hash)?;
+        let index = index::Index::read(&opened.git, &self.work_tree, &opened.objects, opened.hash)?;
         let gitmodules = match index.entry(b".gitmodules") {
             Some(entry) if matches!(entry.mode.bits(), 0o100_644 | 0o100_755) => {
                 let id = ObjectId::from_bytes(entry.id.as_slice());
@@ -220,7 +231,9 @@ impl GitRepository {
         match locate::at(work.as_fd(), &place) {
             Found::Nothing => Ok(None),
             Found::Broken(why) => Err(Trouble(why)),
-            Found::Repository(dirs) => Opened::new(work, place, dirs, self.context(&options)).map(Some),
+            Found::Repository(git, dot_git) => {
+                Opened::new(work, place, *git, dot_git, self.context(&options)).map(Some)
+            }
         }
     }
 }

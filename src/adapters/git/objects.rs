@@ -7,8 +7,9 @@ use std::path::Path;
 
 use git2::{ErrorCode, Odb, Oid, Repository};
 
+use super::commits;
 use super::files::{Read, Trouble, shown};
-use super::locate::GitDirs;
+use super::gitdir::GitDirs;
 use super::plumbing::Plumbing;
 use crate::domain::id::ObjectId;
 
@@ -89,6 +90,11 @@ impl Objects {
 
     /// The tree of a commit.
     pub(super) fn commit_tree(&self, commit: ObjectId) -> Read<Option<ObjectId>> {
+        if !self.sha256
+            && let Some(tree) = commits::tree_of(&self.dir, commit)
+        {
+            return Ok(Some(tree));
+        }
         let Some(content) = self.object(commit, "commit")? else { return Ok(None) };
         content
             .strip_prefix(b"tree ")

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::files::{Read, Trouble, shown};
-use super::locate::GitDirs;
+use super::gitdir::GitDirs;
 use super::refs::Head;
 use crate::adapters::process::{Invocation, Output};
 use crate::domain::id::ObjectId;

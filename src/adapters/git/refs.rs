@@ -5,12 +5,12 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, readlinkat, statat};
+use rustix::fs::{CWD, readlinkat};
 
 use super::files::{self, Read, Trouble};
-use super::locate::GitDirs;
+use super::gitdir::{GitDir, HeadFile};
 use crate::domain::id::ObjectId;
 
 /// The largest `packed-refs` that is read.
@@ -34,25 +34,14 @@ enum Target {
     Direct(ObjectId),
 }
 
-/// True when a directory has a HEAD that git would accept (`path.c: validate_headref`): a symlink
-/// or a `ref:` into `refs/`, or an object id. Where it leads is not asked; with reftable it is a
-/// stand-in that leads nowhere.
-pub(super) fn has_head(git_dir: &Path) -> bool {
-    let file = git_dir.join("HEAD");
-    if readlinkat(CWD, &file, Vec::new()).is_ok_and(|target| target.to_bytes().starts_with(b"refs/")) {
-        return true;
-    }
-    let Ok(Some(bytes)) = files::read(&file, 1 << 16) else { return false };
-    match bytes.strip_prefix(b"ref:") {
-        Some(name) => name.trim_ascii_start().starts_with(b"refs/"),
-        None => bytes.get(..40).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)),
-    }
-}
-
 /// HEAD of a work tree.
-pub(super) fn head(dirs: &GitDirs) -> Read<Head> {
-    let file = dirs.git_dir.join("HEAD");
-    let first = loose(&file)?.ok_or_else(|| Trouble::with("read", &file, "there is none"))?;
+pub(super) fn head(git: &GitDir) -> Read<Head> {
+    let dirs = &git.dirs;
+    let file = || dirs.git_dir.join("HEAD");
+    let first = match &git.head {
+        HeadFile::Link(target) => link(target, &file)?,
+        HeadFile::Content(bytes) => content(bytes, &file)?,
+    };
     let name = match first {
         Target::Direct(id) => return Ok(Head { branch: None, detached: true, id: Some(id) }),
         Target::Symbolic(name) => name,
@@ -72,7 +61,7 @@ pub(super) fn head(dirs: &GitDirs) -> Read<Head> {
             Some(Target::Symbolic(next)) => name = next,
         }
     }
-    Err(Trouble::with("resolve", &file, "symbolic refs lead in a circle"))
+    Err(Trouble::with("resolve", &file(), "symbolic refs lead in a circle"))
 }
 
 fn is_per_worktree(name: &[u8]) -> bool {
@@ -84,28 +73,32 @@ fn is_per_worktree(name: &[u8]) -> bool {
 
 /// A ref in a file of its own: `ref: NAME`, a commit, or (as once) a symlink to another ref.
 fn loose(file: &Path) -> Read<Option<Target>> {
-    if let Ok(target) = readlinkat(CWD, file, Vec::new()) {
-        let target = target.to_bytes();
-        if target.starts_with(b"refs/") {
-            return if is_valid_name(target) {
-                Ok(Some(Target::Symbolic(target.to_vec())))
-            } else {
-                Err(Trouble::with("read", file, "it names no valid ref"))
-            };
-        }
+    if let Ok(target) = readlinkat(CWD, file, Vec::new())
+        && target.to_bytes().starts_with(b"refs/")
+    {
+        return link(target.to_bytes(), || file.to_owned()).map(Some);
     }
     let Some(bytes) = files::read(file, 1 << 16)? else { return Ok(None) };
+    content(&bytes, || file.to_owned()).map(Some)
+}
+
+/// A symlink into `refs/`.
+fn link(target: &[u8], file: impl FnOnce() -> PathBuf) -> Read<Target> {
+    if is_valid_name(target) {
+        Ok(Target::Symbolic(target.to_vec()))
+    } else {
+        Err(Trouble::with("read", &file(), "it names no valid ref"))
+    }
+}
+
+/// The content of a ref's file.
+fn content(bytes: &[u8], file: impl FnOnce() -> PathBuf) -> Read<Target> {
     if let Some(name) = bytes.strip_prefix(b"ref:") {
-        let name = name.trim_ascii();
-        return if is_valid_name(name) {
-            Ok(Some(Target::Symbolic(name.to_vec())))
-        } else {
-            Err(Trouble::with("read", file, "it names no valid ref"))
-        };
+        return link(name.trim_ascii(), file);
     }
     let word = bytes.split(u8::is_ascii_whitespace).next().unwrap_or_default();
     let id = std::str::from_utf8(word).ok().and_then(|hex| hex.parse().ok());
-    id.map(|id| Some(Target::Direct(id))).ok_or_else(|| Trouble::with("read", file, "it holds no ref"))
+    id.map(Target::Direct).ok_or_else(|| Trouble::with("read", &file(), "it holds no ref"))
 }
 
 /// git-check-ref-format(1), as far as it keeps a name inside `refs/`.
@@ -123,9 +116,4 @@ fn packed(common_dir: &Path, name: &[u8]) -> Read<Option<ObjectId>> {
         let rest = line.strip_suffix(name)?.strip_suffix(b" ")?;
         std::str::from_utf8(rest).ok()?.parse().ok()
     }))
-}
-
-/// Whether refs are kept in the reftable format, which only git can read.
-pub(super) fn is_reftable(dirs: &GitDirs) -> bool {
-    statat(CWD, dirs.common_dir.join("reftable"), AtFlags::empty()).is_ok()
 }

@@ -16,7 +16,7 @@ use crate::domain::snapshot::{Ahead, ModuleState, Snapshot, SuperprojectState, T
 
 /// What one job gives.
 enum Done {
-    Superproject(Box<(Opened, Indexed, Read<Seen>)>),
+    Superproject(Box<(Opened, Indexed, Seen)>),
     Gitlink(Checkout),
     /// The superproject's job was taken twice, which cannot be.
     Nothing,
@@ -73,7 +73,7 @@ pub(super) fn take(opened: Opened, discovery: &Discovery, context: Context<'_>) 
         .iter()
         .filter_map(|(path, checkout)| Some(((*path).clone(), checkout.submodule_state()?)))
         .collect();
-    let (tree, problem) = indexed.finish(seen?, &submodules);
+    let (tree, problem) = indexed.finish(seen, &submodules);
     head.tree = tree;
     head.tree.bounded.extend(problem);
 

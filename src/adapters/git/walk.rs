@@ -4,11 +4,12 @@
 //! behind one is missing, as git has it, and nothing outside the tree is reached. Index entries
 //! decide nothing about what is opened: a hostile path (`../x`) matches no name.
 
+use std::cell::Cell;
 use std::ffi::{CStr, OsStr};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gix_index::entry::{Flags, Mode};
 use gix_index::{Entry, State};
@@ -17,8 +18,9 @@ use rustix::fs::{AtFlags, FileType, OFlags, statat};
 use super::attributes::{Attributes, Place};
 use super::compare::{self, ByStat, Trust};
 use super::files::{self, MAX_TEXT, open_directory};
+use super::gitdir::GitDir;
 use super::ignore::Ignore;
-use super::locate::{self, Found, GitDirs};
+use super::locate::{self, Found};
 use super::names::{Buffer, Names, buffer};
 use super::refs;
 use crate::domain::id::{ObjectId, RepoPath};
@@ -68,9 +70,33 @@ pub(super) struct Plan<'a> {
     pub(super) place: Place<'a>,
     pub(super) work_tree: &'a Path,
     pub(super) trust: Trust,
-    pub(super) ignore: Ignore,
+    /// Files of ignore patterns for the whole tree, weakest first; read when first needed.
+    pub(super) excludes: Vec<PathBuf>,
     pub(super) fold: bool,
     pub(super) max_untracked: usize,
+}
+
+/// A directory being read, and those above it. Its ignore patterns are read when the first
+/// name that is not tracked is met in it or below: a clean tree reads none.
+struct Frame<'f> {
+    above: Option<&'f Frame<'f>>,
+    dir: BorrowedFd<'f>,
+    /// The length of its path, with the final `/`.
+    base: usize,
+    /// Whether the directory has a `.gitignore`.
+    has_patterns: bool,
+    patterns: Cell<Patterns>,
+}
+
+/// How far the ignore patterns of a directory are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patterns {
+    /// Not asked yet, nor whether the directory itself is ignored.
+    NotAsked,
+    /// The directory is ignored, or below one that is.
+    Ignored,
+    /// It is not ignored, and this many lists were pushed for it.
+    Pushed(usize),
 }
 
 /// Walk a work tree.
@@ -83,7 +109,8 @@ pub(super) fn walk(plan: Plan<'_>) -> Seen {
         place: plan.place,
         work_tree: plan.work_tree,
         trust: plan.trust,
-        ignore: plan.ignore,
+        ignore: Ignore::new(plan.fold),
+        excludes: plan.excludes,
         fold: plan.fold,
         max_untracked: plan.max_untracked,
         attributes: Attributes::default(),
@@ -91,7 +118,7 @@ pub(super) fn walk(plan: Plan<'_>) -> Seen {
         buffer: buffer(),
         seen: Seen::default(),
     };
-    walk.directory(root, 0..state.entries().len(), true, 0);
+    walk.directory(root, 0..state.entries().len(), None, 0);
     walk.seen
 }
 
@@ -102,6 +129,7 @@ struct Walk<'a> {
     work_tree: &'a Path,
     trust: Trust,
     ignore: Ignore,
+    excludes: Vec<PathBuf>,
     fold: bool,
     max_untracked: usize,
     attributes: Attributes,
@@ -124,8 +152,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// One directory: its index entries are `range`; `untracked` is false below an ignored one.
-    fn directory(&mut self, dir: BorrowedFd<'_>, range: Range<usize>, untracked: bool, depth: usize) {
+    /// One directory: its index entries are `range`.
+    fn directory(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        range: Range<usize>,
+        above: Option<&Frame<'_>>,
+        depth: usize,
+    ) {
         let shown = |path: &[u8]| RepoPath::new(path);
         if depth > MAX_DEPTH {
             let path = shown(&self.path);
@@ -142,30 +176,63 @@ impl<'a> Walk<'a> {
                 return;
             }
         };
-        let pushed = untracked && self.push_ignore(dir, &names);
-        self.tracked(dir, &mut names, range, untracked, depth);
-        if untracked {
-            for at in 0..names.len() {
-                if !names.is_tracked(at) {
-                    self.untracked(dir, &names, at, depth);
-                }
+        let has_patterns = names.find(b".gitignore", usize::MAX).is_some();
+        let patterns = Cell::new(Patterns::NotAsked);
+        let frame = Frame { above, dir, base: self.path.len(), has_patterns, patterns };
+        self.tracked(&frame, &mut names, range, depth);
+        for at in 0..names.len() {
+            if !names.is_tracked(at) {
+                self.untracked(&frame, &names, at, depth);
             }
         }
-        if pushed {
-            self.ignore.pop();
+        if let Patterns::Pushed(lists) = frame.patterns.get() {
+            (0..lists).for_each(|_| self.ignore.pop());
         }
     }
 
-    /// This directory's `.gitignore`; true when it has patterns. A symlink is not followed. One
+    /// Whether untracked names of a directory count: it is not ignored. Its patterns are read.
+    fn counts(&mut self, frame: &Frame<'_>) -> bool {
+        if frame.patterns.get() == Patterns::NotAsked {
+            // The lists at hand are those of the directories above, and they are asked first.
+            let ignored = match frame.above {
+                None => false,
+                Some(above) => {
+                    !self.counts(above) || self.ignore.is_ignored(&self.path[..frame.base - 1], true)
+                }
+            };
+            frame.patterns.set(if ignored {
+                Patterns::Ignored
+            } else {
+                let whole = if frame.above.is_none() { self.push_excludes() } else { 0 };
+                Patterns::Pushed(whole + usize::from(self.push_ignore(frame)))
+            });
+        }
+        frame.patterns.get() != Patterns::Ignored
+    }
+
+    /// The patterns for the whole tree: how many lists they are.
+    fn push_excludes(&mut self) -> usize {
+        let mut lists = 0;
+        for file in std::mem::take(&mut self.excludes) {
+            match files::read(&file, MAX_TEXT) {
+                Ok(Some(content)) => lists += usize::from(self.ignore.push(0, &content)),
+                Ok(None) => {}
+                Err(trouble) => self.trouble(trouble.0),
+            }
+        }
+        lists
+    }
+
+    /// A directory's `.gitignore`; true when it has patterns. A symlink is not followed. One
     /// that is outside a sparse checkout is read from the index, as git does.
-    fn push_ignore(&mut self, dir: BorrowedFd<'_>, names: &Names) -> bool {
-        let base = self.path.len();
-        if let Some(at) = names.find(b".gitignore", usize::MAX) {
-            return match files::read_at(dir, names.c_name(at), OFlags::NOFOLLOW, MAX_TEXT) {
-                Ok(Some(content)) => self.ignore.push(base, &content),
+    fn push_ignore(&mut self, frame: &Frame<'_>) -> bool {
+        let path = |walk: &Self| [&walk.path[..frame.base], &b".gitignore"[..]].concat();
+        if frame.has_patterns {
+            return match files::read_at(frame.dir, c".gitignore", OFlags::NOFOLLOW, MAX_TEXT) {
+                Ok(Some(content)) => self.ignore.push(frame.base, &content),
                 Ok(None) => false,
                 Err(error) => {
-                    let path = RepoPath::new([&self.path, &b".gitignore"[..]].concat());
+                    let path = RepoPath::new(path(self));
                     self.trouble(format!("cannot read {path}: {error}"));
                     false
                 }
@@ -174,25 +241,17 @@ impl<'a> Walk<'a> {
         if self.place.index.sparse.is_empty() && !self.place.index.has_skipped {
             return false;
         }
-        let path = [&self.path, &b".gitignore"[..]].concat();
         let skipped =
-            self.place.index.entry(&path).filter(|entry| entry.flags.contains(Flags::SKIP_WORKTREE));
+            self.place.index.entry(&path(self)).filter(|entry| entry.flags.contains(Flags::SKIP_WORKTREE));
         let content = skipped
             .and_then(|entry| ObjectId::from_bytes(entry.id.as_slice()))
             .and_then(|id| self.place.objects.blob(id).ok().flatten());
-        content.is_some_and(|content| self.ignore.push(base, &content))
+        content.is_some_and(|content| self.ignore.push(frame.base, &content))
     }
 
     /// The index entries of a directory against its names.
-    fn tracked(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        names: &mut Names,
-        range: Range<usize>,
-        untracked: bool,
-        depth: usize,
-    ) {
-        let base = self.path.len();
+    fn tracked(&mut self, frame: &Frame<'_>, names: &mut Names, range: Range<usize>, depth: usize) {
+        let (dir, base) = (frame.dir, frame.base);
         let mut at = range.start;
         let mut hint = 0;
         while at < range.end {
@@ -216,9 +275,8 @@ impl<'a> Walk<'a> {
             });
             match opened {
                 Some(Ok(child)) => {
-                    let untracked = untracked && !self.ignore.is_ignored(&prefix[..prefix.len() - 1], true);
                     self.path.extend_from_slice(&rest[..=slash]);
-                    self.directory(child.as_fd(), at..end, untracked, depth + 1);
+                    self.directory(child.as_fd(), at..end, Some(frame), depth + 1);
                     self.path.truncate(base);
                 }
                 Some(Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP))
@@ -291,7 +349,7 @@ impl<'a> Walk<'a> {
         if is_dir {
             // A file that turned into a directory is gone, unless git would add it as a gitlink.
             let has_commit =
-                repository.is_some_and(|dirs| refs::head(&dirs).is_ok_and(|head| head.id.is_some()));
+                repository.is_some_and(|git| refs::head(&git).is_ok_and(|head| head.id.is_some()));
             if has_commit {
                 self.seen.became_repository.push(RepoPath::new(path));
             } else {
@@ -327,29 +385,31 @@ impl<'a> Walk<'a> {
     }
 
     /// The repository whose work tree a directory is, if it is one.
-    fn repository(&self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Option<GitDirs> {
+    fn repository(&self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Option<Box<GitDir>> {
         let child = open_directory(dir, name).ok()?;
         match locate::at(child.as_fd(), &self.work_tree.join(OsStr::from_bytes(path))) {
-            Found::Repository(dirs) => Some(dirs),
+            Found::Repository(git, _) => Some(git),
             Found::Nothing | Found::Broken(_) => None,
         }
     }
 
     /// A name that the index does not have.
-    fn untracked(&mut self, dir: BorrowedFd<'_>, names: &Names, at: usize, depth: usize) {
+    fn untracked(&mut self, frame: &Frame<'_>, names: &Names, at: usize, depth: usize) {
         let kind = names.kind(at);
         let is_dir = kind == FileType::Directory;
         if !is_dir && kind != FileType::RegularFile && kind != FileType::Symlink {
             return;
         }
-        let base = self.path.len();
+        if !self.counts(frame) {
+            return;
+        }
         self.path.extend_from_slice(names.name(at));
         if !self.ignore.is_ignored(&self.path, is_dir) {
             if is_dir {
-                self.untracked_directory(dir, names, at, depth);
+                self.untracked_directory(frame, names, at, depth);
             } else {
                 let size = || {
-                    statat(dir, names.c_name(at), AtFlags::SYMLINK_NOFOLLOW)
+                    statat(frame.dir, names.c_name(at), AtFlags::SYMLINK_NOFOLLOW)
                         .ok()
                         .and_then(|stat| u64::try_from(stat.st_size).ok())
                         .unwrap_or(0)
@@ -357,11 +417,11 @@ impl<'a> Walk<'a> {
                 self.list_untracked(size);
             }
         }
-        self.path.truncate(base);
+        self.path.truncate(frame.base);
     }
 
-    fn untracked_directory(&mut self, dir: BorrowedFd<'_>, names: &Names, at: usize, depth: usize) {
-        let child = match open_directory(dir, names.c_name(at)) {
+    fn untracked_directory(&mut self, frame: &Frame<'_>, names: &Names, at: usize, depth: usize) {
+        let child = match open_directory(frame.dir, names.c_name(at)) {
             Ok(child) => child,
             Err(rustix::io::Errno::NOENT) => return,
             Err(error) => {
@@ -370,12 +430,12 @@ impl<'a> Walk<'a> {
             }
         };
         let place = self.work_tree.join(OsStr::from_bytes(&self.path));
-        let is_repository = matches!(locate::at(child.as_fd(), &place), Found::Repository(_));
+        let is_repository = matches!(locate::at(child.as_fd(), &place), Found::Repository(..));
         self.path.push(b'/');
         if is_repository {
             self.list_untracked(|| 0);
         } else {
-            self.directory(child.as_fd(), 0..0, true, depth + 1);
+            self.directory(child.as_fd(), 0..0, Some(frame), depth + 1);
         }
     }
 
