@@ -68,7 +68,7 @@ enum Verb {
 /// Where sources are.
 #[derive(Debug, clap::Args)]
 struct From {
-    /// A repository of github.com/OWNER/REPO (or of HOST/OWNER/REPO) at GIT_DIR
+    /// A repository of `github.com/OWNER/REPO` (or of `HOST/OWNER/REPO`) at `GIT_DIR`
     #[arg(long = "source", value_name = "OWNER/REPO=GIT_DIR")]
     sources: Vec<String>,
     /// A directory of git directories named OWNER+REPO/repo or OWNER/REPO.git

@@ -21,14 +21,14 @@ use lambda_os::domain::flake::relock::Update;
 use world::{World, ours};
 
 /// The Nix to compare with.
-pub struct Nix {
+struct Nix {
     program: PathBuf,
     home: PathBuf,
 }
 
 impl Nix {
     /// `None`, said loudly, when there is none.
-    pub fn new(home: &Path) -> Option<Self> {
+    fn new(home: &Path) -> Option<Self> {
         let Some(program) = std::env::var_os("LAMBDA_OS_NIX") else {
             eprintln!("SKIPPED: relocking beside Nix: LAMBDA_OS_NIX is not set (eval \"$(tests/nix.sh)\")");
             return None;
@@ -38,7 +38,7 @@ impl Nix {
     }
 
     /// Run it on the flake in `root`; what it says when it refuses.
-    pub fn flake(&self, args: &[String]) -> Result<(), String> {
+    fn flake(&self, args: &[String]) -> Result<(), String> {
         let mut command = Command::new(&self.program);
         command.env_clear().envs(support::environment(&self.home)).env("USER", "root");
         // A store in memory: nothing of the machine is used or changed.
@@ -59,7 +59,7 @@ impl Nix {
 
 /// What is asked of both.
 #[derive(Debug, Clone)]
-pub enum Ask {
+enum Ask {
     /// `nix flake lock`.
     Lock,
     /// `nix flake update INPUT…`.
@@ -101,14 +101,14 @@ impl Ask {
 }
 
 /// How a comparison ended: both the same lock, both refused, or a difference.
-pub enum Outcome {
+enum Outcome {
     Equal,
     BothRefuse(String),
     Different(String),
 }
 
 /// Ask both about the flake in `root`. What Nix wrote is there afterwards.
-pub fn compare(nix: &Nix, root: &Path, ask: &Ask) -> Outcome {
+fn compare(nix: &Nix, root: &Path, ask: &Ask) -> Outcome {
     let file = root.join("flake.lock");
     let before = fs::read(&file).ok();
     let lock = before.as_deref().and_then(|bytes| Lock::parse(bytes).ok());

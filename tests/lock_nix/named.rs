@@ -110,6 +110,14 @@ fn relative_inputs_of_inputs_are_found_where_nix_looks() {
         .flake("root/own/deep", "");
     let first = case.equal(&Ask::Lock);
     assert!(first.contains("\"parent\": [\n        \"a\",\n        \"s\"\n      ]"), "{first}");
+    // With a lock of its own, in which the same inputs have other parents.
+    let own = format!("path:{}/a", case.dir.display());
+    case.nix.flake(&["lock".to_owned(), own]).expect("Nix locks it");
+    case.commit("a");
+    let first_of_lock = case.equal(&Ask::UpdateAll);
+    assert!(first_of_lock.contains("\"parent\": [\n        \"a\",\n        \"s\"\n      ]"));
+    assert_ne!(first_of_lock, first);
+    let first = first_of_lock;
     // Kept, then moved.
     assert_eq!(case.equal(&Ask::Lock), first);
     case.flake("leaf", "description = \"2\";").commit("leaf");

@@ -12,10 +12,10 @@ use lambda_os::domain::flake::lock::Lock;
 use lambda_os::domain::flake::relock::{Relocked, Request, Update, relock};
 
 /// Deterministic numbers (splitmix64).
-pub struct Random(pub u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,16 +24,16 @@ impl Random {
     }
 
     /// Below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound.max(1) as u64).expect("it is below a usize")
     }
 
     /// True so many times in a hundred.
-    pub fn percent(&mut self, of: usize) -> bool {
+    pub(super) fn percent(&mut self, of: usize) -> bool {
         self.below(100) < of
     }
 
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 }
@@ -43,12 +43,12 @@ const NAMES: [&str; 9] = ["a", "b", "c", "d", "x", "x_2", "nixpkgs", "root", "su
 
 /// One input of a flake, or an override.
 #[derive(Clone)]
-pub struct Wanted {
-    pub url: Option<String>,
-    pub attributes: Option<String>,
-    pub follows: Option<String>,
-    pub flake: bool,
-    pub inputs: BTreeMap<String, Wanted>,
+pub(super) struct Wanted {
+    pub(super) url: Option<String>,
+    pub(super) attributes: Option<String>,
+    pub(super) follows: Option<String>,
+    pub(super) flake: bool,
+    pub(super) inputs: BTreeMap<String, Wanted>,
 }
 
 impl Wanted {
@@ -76,7 +76,7 @@ impl Wanted {
 }
 
 /// A `flake.nix` with these inputs.
-pub fn flake_nix(inputs: &BTreeMap<String, Wanted>, note: u64) -> String {
+pub(super) fn flake_nix(inputs: &BTreeMap<String, Wanted>, note: u64) -> String {
     let mut out = format!("{{\n  description = \"{note}\";\n");
     for (name, input) in inputs {
         let _ = write!(out, "  inputs.{name} = ");
@@ -88,25 +88,25 @@ pub fn flake_nix(inputs: &BTreeMap<String, Wanted>, note: u64) -> String {
 }
 
 /// A source: a git work tree, and its commits.
-pub struct Source {
-    pub path: PathBuf,
-    pub commits: Vec<String>,
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) commits: Vec<String>,
     repository: Repository,
 }
 
 /// Everything of one case.
-pub struct World {
-    pub dir: PathBuf,
-    pub random: Random,
-    pub sources: Vec<Source>,
-    pub root: PathBuf,
-    pub inputs: BTreeMap<String, Wanted>,
+pub(super) struct World {
+    pub(super) dir: PathBuf,
+    pub(super) random: Random,
+    pub(super) sources: Vec<Source>,
+    pub(super) root: PathBuf,
+    pub(super) inputs: BTreeMap<String, Wanted>,
     time: i64,
 }
 
 impl World {
     /// In an empty directory.
-    pub fn new(dir: &Path, seed: u64) -> Self {
+    pub(super) fn new(dir: &Path, seed: u64) -> Self {
         let root = dir.join("root");
         fs::create_dir_all(&root).expect("a directory is made");
         let mut world = Self {
@@ -220,7 +220,7 @@ impl World {
     }
 
     /// Move some sources, and perhaps the root's wishes.
-    pub fn change(&mut self) {
+    pub(super) fn change(&mut self) {
         for number in 0..self.sources.len() {
             if self.random.percent(40) {
                 self.write_source(number, false);
@@ -337,7 +337,7 @@ fn lock_in_place(top: &Path, dir: &str) {
 }
 
 /// What we make of a flake.
-pub fn ours(
+pub(super) fn ours(
     top: &Path,
     dir: &str,
     before: Option<&[u8]>,

@@ -227,7 +227,7 @@ impl Repositories {
                     }
                     let blob = self.objects.find_blob(id).map_err(failed)?;
                     if mode != 0o120_000 {
-                        return Ok(rest.iter().all(|part| part.is_empty()).then(|| blob.content().to_vec()));
+                        return Ok(rest.iter().all(String::is_empty).then(|| blob.content().to_vec()));
                     }
                     links += 1;
                     let target = std::str::from_utf8(blob.content()).unwrap_or("/");

@@ -66,7 +66,7 @@ impl Lock {
                         match (&was.edge, &is.edge) {
                             (InputEdge::Node(was), InputEdge::Node(is)) => open.push((at, *was, *is)),
                             (InputEdge::Node(was), _) => {
-                                self.all_below(*was, &at, &mut found, Change::Removed)
+                                self.all_below(*was, &at, &mut found, Change::Removed);
                             }
                             (_, InputEdge::Node(is)) => later.all_below(*is, &at, &mut found, Change::Added),
                             _ => {}
@@ -158,14 +158,15 @@ mod tests {
     use super::*;
 
     fn lock(root_inputs: &str, nodes: &[(&str, &str, &str, &str)]) -> Lock {
-        let nodes: String = nodes
+        let nodes = nodes
             .iter()
             .map(|(key, rev, original, inputs)| {
                 format!(
                     r#", "{key}": {{"inputs": {{{inputs}}}, "locked": {{"type": "git", "url": "https://x.org/{key}", "rev": "{rev}"}}, "original": {{"type": "git", "url": "{original}"}}}}"#
                 )
             })
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         let file = format!(
             r#"{{"nodes": {{"root": {{"inputs": {{{root_inputs}}}}}{nodes}}}, "root": "root", "version": 7}}"#
         );

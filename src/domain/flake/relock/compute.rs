@@ -191,7 +191,7 @@ fn check_locked(lock: &Lock, at: &[String]) -> Result<(), RelockError> {
     Ok(())
 }
 
-impl<'a> Walk<'a> {
+impl Walk<'_> {
     /// Lock the inputs of one flake.
     fn flake(&mut self, flake: &Flake<'_>, specs: &BTreeMap<String, InputSpec>) -> Result<(), RelockError> {
         if flake.path.len() > MAX_DEPTH {

@@ -81,7 +81,8 @@ fn flake(inputs: &str) -> String {
 
 /// `name.url` for each.
 fn urls(names: &str) -> String {
-    names.split(' ').map(|name| format!("{name}.url = \"git+https://x.org/{name}\"; ")).collect()
+    let url = |name| format!("{name}.url = \"git+https://x.org/{name}\"; ");
+    names.split(' ').map(url).collect::<Vec<_>>().concat()
 }
 
 /// Every input path with its revision's number, or what it follows.
