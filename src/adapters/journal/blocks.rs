@@ -30,7 +30,7 @@ pub(super) fn verify(file: &File, end: u64, block: u64, verifier: &mut Verifier)
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(16);
     let anchors = verifier.anchored();
     let blocks = end.div_ceil(block);
-    let mut verified = 0;
+    let mut reached = 0;
     let mut begin = 0;
     while begin < blocks {
         let until = blocks.min(begin + ROUND);
@@ -62,11 +62,11 @@ pub(super) fn verify(file: &File, end: u64, block: u64, verifier: &mut Verifier)
             {
                 return Ok(None);
             }
-            verified = checked.end;
+            reached = checked.end;
         }
         begin = until;
     }
-    Ok(Some(end - verified))
+    Ok(Some(end - reached))
 }
 
 fn check(
