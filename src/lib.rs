@@ -38,6 +38,11 @@
 //! | `cache/` | what can be computed again | cache |
 //! | `daemon.lock` | held by the one daemon or cycle | lock |
 //! | `journal.lock` | held while an entry is appended | lock |
+//! | `layout` | the version of this table; a newer one is refused | check value |
+//! | `torn` | a torn tail that was put aside into `objects/` and is not journalled yet | intent |
+//!
+//! In the git common directory's `lambda-os/` there may also be `config.toml` (the workspace's
+//! configuration) and `state-dir` (the pointer to a state directory that a service owns).
 //!
 //! # Invariants
 //!

@@ -466,6 +466,29 @@ fn the_state_directory_is_the_first_that_is_named() {
 }
 
 #[test]
+fn a_state_directory_in_the_work_tree_is_refused_however_it_is_named() {
+    let temp = support::temp_dir();
+    let work = temp.path().join("work");
+    fs::create_dir(&work).unwrap();
+    support::git(&work, ["init", "--quiet"]);
+    std::os::unix::fs::symlink(&work, temp.path().join("link")).unwrap();
+    for named in ["../work/state", "./deep/er/state", "../link/state", "."] {
+        for verb in [&["init"][..], &["run", "--once"], &["status"], &["outdated"]] {
+            let mut command = support::lambda_os(temp.path());
+            let output = command.current_dir(&work).args(["--state-dir", named]).args(verb).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{named} {verb:?}: {}", support::said(&output));
+            assert!(String::from_utf8_lossy(&output.stderr).contains("it is in the work tree"));
+            assert_eq!(support::git(&work, ["status", "--porcelain"]), "", "{named} {verb:?}");
+        }
+    }
+    for named in [".git/mine", "../beside"] {
+        let mut command = support::lambda_os(temp.path());
+        let output = command.current_dir(&work).args(["--state-dir", named, "init"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{named}: {}", support::said(&output));
+    }
+}
+
+#[test]
 fn the_second_cycle_is_told_who_runs_the_first() {
     let journal = Journal::new();
     fs::write(journal.directory.daemon_lock(), "4194304999 stale words that nobody holds").unwrap();

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::{self, Disk, Durability, RealDisk};
 use crate::domain::text;
-use crate::ports::{PortError, PortResult};
+use crate::ports::{FailureKind, PortError, PortResult};
 
 /// The newest layout that this program knows.
 pub const LAYOUT_VERSION: u32 = 1;
@@ -93,6 +93,26 @@ impl StateDir {
             return Ok(at(&root, Origin::Pointer));
         }
         Ok(at(&common_dir.join(NAME), Origin::Default))
+    }
+
+    /// This directory, unless it is in a work tree: there `git add` or `git clean` would take it,
+    /// and every snapshot would report it. The git directory in the work tree is no part of it.
+    ///
+    /// # Errors
+    /// Usage, when it is in the work tree.
+    pub fn outside(self, work_tree: &Path) -> PortResult<Self> {
+        let (root, work_tree, common_dir) =
+            (resolved(&self.root), resolved(work_tree), resolved(&self.common_dir));
+        if root.starts_with(&work_tree) && !root.starts_with(&common_dir) {
+            return Err(PortError::failed(format!(
+                "cannot use the state directory {}: it is in the work tree {}",
+                shown(&self.root),
+                shown(&work_tree)
+            ))
+            .kind(FailureKind::Usage)
+            .hint("name a directory outside it; without one it is lambda-os/ in the git directory"));
+        }
+        Ok(self)
     }
 
     /// The directory itself.
@@ -257,6 +277,17 @@ impl StateDir {
         durable::write_file(&RealDisk, &pointer, &line, Durability::Synced)
             .map_err(|error| failed(error.into()))
     }
+}
+
+/// A path without symlinks and dots, as far as it exists; what does not exist yet is kept.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for existing in path.ancestors() {
+        if let (Ok(real), Ok(rest)) = (existing.canonicalize(), path.strip_prefix(existing)) {
+            return real.join(rest);
+        }
+    }
+    path
 }
 
 fn shown(path: &Path) -> String {

@@ -48,11 +48,7 @@ pub(super) fn run(global: &Global, _args: &Args) -> Result<Exit, Failure> {
     }
     let mut newest_ms = None;
     if let (Ok(repository), Ok(settings)) = (&place.repository, &place.settings) {
-        match StateDir::resolve(
-            global.state_dir.as_deref(),
-            settings.state_dir.as_deref(),
-            repository.common_dir(),
-        ) {
+        match place::state_dir(global, settings, repository) {
             Ok(state_dir) => newest_ms = state(&state_dir, repository, &mut findings),
             Err(error) => findings.push(broken("state", &error, "name one with --state-dir DIR")),
         }

@@ -10,7 +10,7 @@ use super::place::{self, shown};
 use super::{Exit, Failure, Global, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::journal::{JournalReader, JournalWriter};
-use crate::adapters::state_dir::{Origin, StateDir};
+use crate::adapters::state_dir::Origin;
 use crate::config::effective;
 use crate::config::load::WORKSPACE_FILE;
 use crate::ports::Repository as _;
@@ -38,11 +38,7 @@ struct Report {
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let place = place::find(global);
     let (settings, repository) = (place.settings?, place.repository?);
-    let state_dir = StateDir::resolve(
-        global.state_dir.as_deref(),
-        settings.state_dir.as_deref(),
-        repository.common_dir(),
-    )?;
+    let state_dir = place::state_dir(global, &settings, &repository)?;
     // Before anything is made: a superproject that cannot be read needs no state.
     let modules = repository.discover()?.modules.len();
     let before = JournalReader::open(&state_dir)?.head();

@@ -33,11 +33,7 @@ impl Open {
         // What is wrong with the workspace is said before what is wrong with its settings.
         let repository = place.repository?;
         let settings = place.settings?;
-        let state_dir = StateDir::resolve(
-            global.state_dir.as_deref(),
-            settings.state_dir.as_deref(),
-            repository.common_dir(),
-        )?;
+        let state_dir = place::state_dir(global, &settings, &repository)?;
         let sources = Mirrors::open(&state_dir.mirrors(), repository.work_tree(), repository.common_dir())
             .stale_after(settings.stale_after);
         Ok(Self { settings, repository, state_dir, sources, clock: SystemClock, offline: global.offline })

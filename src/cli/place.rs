@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Global;
 use crate::adapters::git::{DiscoverSettings, GitRepository};
+use crate::adapters::state_dir::StateDir;
 use crate::config::{self, Settings, Source};
 use crate::domain::text;
 use crate::ports::{FailureKind, PortError, PortResult};
@@ -46,6 +47,16 @@ pub(super) fn find(global: &Global) -> Place {
 /// What discovery takes from the settings.
 fn discovery(settings: &Settings) -> DiscoverSettings {
     DiscoverSettings { config_urls: settings.module_urls(), allow_local_urls: settings.allow_local_urls }
+}
+
+/// The state directory that the options and the settings name for this workspace.
+pub(super) fn state_dir(
+    global: &Global,
+    settings: &Settings,
+    repository: &GitRepository,
+) -> PortResult<StateDir> {
+    StateDir::resolve(global.state_dir.as_deref(), settings.state_dir.as_deref(), repository.common_dir())?
+        .outside(repository.work_tree())
 }
 
 fn settle(settings: Settings, explicit: Option<&Path>, repository: &GitRepository) -> PortResult<Settings> {

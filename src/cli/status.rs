@@ -11,7 +11,6 @@ use super::{Exit, Failure, Global, report, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::journal::JournalReader;
 use crate::adapters::lock::CycleLock;
-use crate::adapters::state_dir::StateDir;
 use crate::domain::id::ModuleName;
 use crate::domain::report::Findings;
 use crate::domain::text;
@@ -42,11 +41,7 @@ const MOST: usize = 20;
 pub(super) fn run(global: &Global, _args: &Args) -> Result<Exit, Failure> {
     let place = place::find(global);
     let (settings, repository) = (place.settings?, place.repository?);
-    let state_dir = StateDir::resolve(
-        global.state_dir.as_deref(),
-        settings.state_dir.as_deref(),
-        repository.common_dir(),
-    )?;
+    let state_dir = place::state_dir(global, &settings, &repository)?;
     let journal = JournalReader::open(&state_dir)?;
     let mut state = journal.state().clone();
     state.holds.extend(settings.module_holds().into_iter().map(|(name, why)| (ModuleName::new(&name), why)));
