@@ -18,3 +18,5 @@ pub mod flake_sources;
 pub mod git;
 
 pub mod mirrors;
+
+pub mod nix_store;

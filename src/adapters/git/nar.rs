@@ -8,8 +8,10 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use git2::{Commit, ErrorCode, ObjectType, Odb, Oid, Repository};
+use sha2::{Digest, Sha256};
 
 use super::archive::{Attributes, Rules};
 use super::nar_cache::NarCache;
@@ -72,44 +74,96 @@ pub fn source_facts_cached(
     fetched: Fetched,
     cache: &NarCache,
 ) -> PortResult<SourceFacts> {
-    let attempted = || format!("cannot hash the source of commit {commit}");
-    let found =
-        Oid::from_bytes(commit.as_bytes()).and_then(|oid| repository.find_commit(oid)).map_err(|error| {
-            let error = ReadError::of("commit", &commit.to_string(), &error);
-            PortError::failed(attempted()).because(error).hint("fetch the module's upstream first")
-        })?;
+    let found = find(repository, commit)?;
     let tree = ObjectId::from_bytes(found.tree_id().as_bytes()).unwrap_or(commit);
     let nar_hash = if let Some(known) = cache.get(tree, fetched) {
         known
     } else {
-        let odb = repository
-            .odb()
-            .map_err(|error| PortError::failed(attempted()).because(error.message().to_owned()))?;
-        let source = GitSource {
-            repository,
-            odb,
-            fetched,
-            commit: &found,
-            of_commit: Cell::new(false),
-            looked_into: Cell::new(0),
-        };
-        let root =
-            Reference { path: Vec::new(), oid: found.tree_id(), kind: Kind::Tree, rules: Rules::default() };
-        let nar_hash = nar::hash(&source, root, MAX_BYTES).map_err(|error| {
-            let missing = matches!(error, NarError::Source(ReadError::Missing { .. }));
-            let failed = PortError::failed(attempted()).because(error);
-            if missing {
-                failed.hint("fetch the module again: its repository is shallow, partial or damaged")
-            } else {
-                failed
-            }
-        })?;
-        if !source.of_commit.get() {
+        let (nar_hash, of_commit) =
+            with_source(repository, &found, fetched, |source, root| nar::hash(source, root, MAX_BYTES))?;
+        if !of_commit {
             cache.add(tree, fetched, nar_hash);
         }
         nar_hash
     };
     Ok(SourceFacts { rev: commit, tree, nar_hash, last_modified: found.time().seconds() })
+}
+
+/// Write the archive of a commit's source, at most `max_bytes` of it, and give its hash.
+///
+/// # Errors
+/// As [`source_facts`], and when `out` fails.
+pub fn write_archive(
+    repository: &Repository,
+    commit: ObjectId,
+    fetched: Fetched,
+    out: impl Write,
+    max_bytes: u64,
+) -> PortResult<NarHash> {
+    let found = find(repository, commit)?;
+    let mut out = Hashing { out, digest: Sha256::new() };
+    with_source(repository, &found, fetched, |source, root| nar::write(source, root, &mut out, max_bytes))?;
+    Ok(NarHash(out.digest.finalize().into()))
+}
+
+/// Bytes on their way, and their hash.
+struct Hashing<W> {
+    out: W,
+    digest: Sha256,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn attempted(commit: impl std::fmt::Display) -> String {
+    format!("cannot hash the source of commit {commit}")
+}
+
+fn find(repository: &Repository, commit: ObjectId) -> PortResult<Commit<'_>> {
+    Oid::from_bytes(commit.as_bytes()).and_then(|oid| repository.find_commit(oid)).map_err(|error| {
+        let error = ReadError::of("commit", &commit.to_string(), &error);
+        PortError::failed(attempted(commit)).because(error).hint("fetch the module's upstream first")
+    })
+}
+
+/// Do something with a commit's source; also whether the result depends on the commit itself.
+fn with_source<T>(
+    repository: &Repository,
+    commit: &Commit<'_>,
+    fetched: Fetched,
+    work: impl FnOnce(&GitSource<'_>, Reference) -> Result<T, NarError<ReadError>>,
+) -> PortResult<(T, bool)> {
+    let failed = || PortError::failed(attempted(commit.id()));
+    let odb = repository.odb().map_err(|error| failed().because(error.message().to_owned()))?;
+    let source = GitSource {
+        repository,
+        odb,
+        fetched,
+        commit,
+        of_commit: Cell::new(false),
+        looked_into: Cell::new(0),
+    };
+    let root =
+        Reference { path: Vec::new(), oid: commit.tree_id(), kind: Kind::Tree, rules: Rules::default() };
+    let done = work(&source, root).map_err(|error| {
+        let missing = matches!(error, NarError::Source(ReadError::Missing { .. }));
+        let failed = failed().because(error);
+        if missing {
+            failed.hint("fetch the module again: its repository is shallow, partial or damaged")
+        } else {
+            failed
+        }
+    })?;
+    Ok((done, source.of_commit.get()))
 }
 
 /// `revCount`: how many commits the commit's history has, itself included; `None` in a shallow

@@ -4,12 +4,14 @@
 //! at, nothing is run, nothing is written. SHA-256 repositories and reftables, which libgit2
 //! cannot read, are refused as it words it.
 
+use std::io::Write;
 use std::path::Path;
 
 use git2::{ErrorCode, Repository};
 
-use super::nar::{Fetched, SourceFacts, rev_count, source_facts_cached};
+use super::nar::{Fetched, SourceFacts, rev_count, source_facts_cached, write_archive};
 use super::nar_cache::NarCache;
+use crate::domain::flake::nar::NarHash;
 use crate::domain::id::ObjectId;
 use crate::domain::text;
 use crate::ports::{PortError, PortResult};
@@ -63,6 +65,20 @@ impl SourceRepository {
     /// As [`source_facts_cached`].
     pub fn facts(&self, commit: ObjectId, fetched: Fetched, cache: &NarCache) -> PortResult<SourceFacts> {
         source_facts_cached(&self.repository, commit, fetched, cache)
+    }
+
+    /// Write the NAR of a commit's source, at most `max_bytes` of it, and give its hash.
+    ///
+    /// # Errors
+    /// As [`source_facts_cached`], and when `out` fails.
+    pub fn archive(
+        &self,
+        commit: ObjectId,
+        fetched: Fetched,
+        out: impl Write,
+        max_bytes: u64,
+    ) -> PortResult<NarHash> {
+        write_archive(&self.repository, commit, fetched, out, max_bytes)
     }
 
     /// `revCount` of a commit; `None` in a shallow repository.

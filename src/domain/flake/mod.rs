@@ -17,6 +17,8 @@ pub mod lock;
 
 pub mod dep_graph;
 
+pub mod edit;
+
 pub mod relock;
 
 /// The root inputs of a flake and the repository each one is, where that is known: the lock's

@@ -277,7 +277,7 @@ fn check_height(source: Source<'_>, file: &str) -> Result<(), ReadError> {
 }
 
 /// Parentheses change nothing.
-fn peel(mut expression: ast::Expr) -> ast::Expr {
+pub(super) fn peel(mut expression: ast::Expr) -> ast::Expr {
     while let ast::Expr::Paren(paren) = &expression {
         match paren.expr() {
             Some(inner) => expression = inner,
@@ -300,7 +300,7 @@ fn constant(string: &ast::Str) -> Option<String> {
 }
 
 /// The name that an attribute has; `None` when it is computed.
-fn attr_name(attr: &ast::Attr) -> Option<String> {
+pub(super) fn attr_name(attr: &ast::Attr) -> Option<String> {
     match attr {
         ast::Attr::Ident(ident) => Some(ident.syntax().text().to_string()),
         ast::Attr::Str(string) => constant(string),
