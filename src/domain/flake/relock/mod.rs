@@ -121,6 +121,8 @@ impl Relocked {
     pub fn file(&self, before: Option<(&Lock, &[u8])>) -> Vec<u8> {
         let json = self.lock.to_json();
         match before {
+            // Most locks are as Nix wrote them: then the bytes decide without another printing.
+            Some((_, bytes)) if bytes == json.as_bytes() => json.into_bytes(),
             Some((lock, bytes)) if lock.to_json() == json => bytes.to_vec(),
             _ => json.into_bytes(),
         }
