@@ -132,6 +132,22 @@ fn a_closed_pipe_ends_it_quietly() {
 }
 
 #[test]
+fn a_full_stderr_changes_no_exit_code() {
+    let home = support::temp_dir();
+    for args in [&["-C", "/nonexistent", "snapshot"][..], &["--json", "-C", "/nonexistent", "snapshot"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+        let status = Command::new(env!("CARGO_BIN_EXE_lambda-os"))
+            .args(args)
+            .env_clear()
+            .envs(support::environment(home.path()))
+            .stderr(full)
+            .status()
+            .expect("it starts");
+        assert_eq!(status.code(), Some(1), "{args:?}");
+    }
+}
+
+#[test]
 fn hostile_arguments_are_shown_inert() {
     let name = "x\u{1b}[31m\u{202e}y\u{7}";
     for args in [

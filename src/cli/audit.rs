@@ -21,6 +21,7 @@ use crate::domain::audit::chain::{Broken, Head, Verified};
 use crate::domain::audit::entry::Record;
 use crate::domain::id::{Cid, ModuleName};
 use crate::domain::text;
+use crate::ports::PortError;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -129,7 +130,7 @@ fn log(global: &Global, args: &LogArgs) -> Result<Exit, Failure> {
         }));
     }
     if !reader.exists() && !global.quiet {
-        eprintln!("no journal yet in {}", text::quoted(&directory.root().to_string_lossy()));
+        show::say(&format!("no journal yet in {}", text::quoted(&directory.root().to_string_lossy())));
     }
     let rows: Vec<Vec<String>> = kept
         .iter()
@@ -320,13 +321,23 @@ fn said_broken(global: &Global, found: &Broken, what: &str) -> Result<Exit, Fail
     Err(failure)
 }
 
+fn is_closed_pipe(error: &PortError) -> bool {
+    let cause = error.source.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
 fn export_to(global: &Global, out: Option<&Path>) -> Result<Exit, Failure> {
     let directory = state_dir(global)?;
     let reader = JournalReader::open(&directory)?;
     if !reader.exists() {
         return Err(no_journal(&directory));
     }
-    let (bundle, objects) = export(&reader, out, &mut io::stdout().lock())?;
+    let (bundle, objects) = match export(&reader, out, &mut io::stdout().lock()) {
+        Ok(written) => written,
+        // Who reads the pipe has seen enough, as with every other verb.
+        Err(error) if out.is_none() && is_closed_pipe(&error) => return Ok(Exit::Ok),
+        Err(error) => return Err(error.into()),
+    };
     let Some(out) = out else { return Ok(Exit::Ok) };
     if global.json {
         return show::json(&json!({

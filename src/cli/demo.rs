@@ -71,7 +71,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     drop(progress);
     if !global.quiet {
         // Said now, so that it is known even if a cycle fails.
-        eprintln!("made a sample workspace in {}", shown(&sample.superproject));
+        show::say(&format!("made a sample workspace in {}", shown(&sample.superproject)));
     }
 
     let on_sample = Global {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::show;
 use crate::domain::text;
 use crate::ports::{FailureKind, PortError};
 
@@ -104,7 +105,7 @@ impl Failure {
                 "causes": self.causes,
                 "hint": self.hint,
             });
-            eprintln!("{object}");
+            show::say(&show::without_active(&object.to_string()));
             return;
         }
         let mut said = format!("error: {}\n", text::inert_lines(&self.message));
@@ -116,7 +117,7 @@ impl Failure {
         if let Some(hint) = &self.hint {
             let _ = writeln!(said, "hint: {}", text::inert_lines(hint));
         }
-        eprint!("{said}");
+        show::say(said.trim_end_matches('\n'));
     }
 }
 

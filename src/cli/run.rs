@@ -11,7 +11,7 @@ use crate::daemon::{self, Rhythm};
 use crate::domain::report::CycleReport;
 use crate::ops::cycle::{self, World};
 use crate::ops::recover;
-use crate::ports::{Clock as _, PortError, PortResult};
+use crate::ports::{PortError, PortResult};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -85,7 +85,7 @@ fn forever(global: &Global, open: &Open, stop: &Stop, interval_s: Option<u64>) -
     };
     daemon::run(&open.clock, stop, rhythm, cycle, failed)?;
     if !global.quiet {
-        eprintln!("stopped at {} ms since boot, as asked", open.clock.mono_ms());
+        show::say("stopped, as asked");
     }
     Ok(Exit::Ok)
 }

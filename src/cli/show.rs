@@ -1,10 +1,12 @@
 //! Showing results: text that fits a terminal, JSON that fits a script.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
 use super::{Exit, Failure, Global, When};
+use crate::domain::text::is_active;
 
 /// Paints words, or leaves them plain. Meaning never depends on it.
 #[derive(Debug, Clone, Copy)]
@@ -102,10 +104,48 @@ pub fn data(text: &str) -> Result<Exit, Failure> {
     }
 }
 
+/// Write a line for people to stderr. One that cannot be written is dropped: nobody reads it, and
+/// the exit code says the same.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
 /// Write one JSON object (which holds its own `schema` field) and a newline.
 pub fn json(value: &impl Serialize) -> Result<Exit, Failure> {
     let mut text = serde_json::to_string(value)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot write JSON: {error}")))?;
     text.push('\n');
-    data(&text)
+    data(&without_active(&text))
+}
+
+/// The same JSON, with characters that would act on a terminal as `\u` escapes. They stand only in
+/// strings, where an escape means the character itself.
+pub(super) fn without_active(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_active(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_inert_and_means_the_same() {
+        let outside = "a\u{1b}[31m\u{202e}b\u{7f}\u{85}\u{e0041}\n<b>\u{fc}";
+        let text = serde_json::json!({ "name": outside, outside: 1 }).to_string();
+        let shown = without_active(&text);
+        assert!(!shown.chars().any(is_active), "{shown:?}");
+        assert!(shown.contains("\u{fc}"), "letters stay as they are");
+        let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(value, serde_json::from_str::<serde_json::Value>(&text).unwrap());
+    }
 }
