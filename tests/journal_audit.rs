@@ -489,6 +489,45 @@ fn a_state_directory_in_the_work_tree_is_refused_however_it_is_named() {
 }
 
 #[test]
+fn a_head_of_another_journal_is_noticed_though_the_cache_knows_the_file() {
+    for seq in [6, 3] {
+        let journal = Journal::new();
+        assert!(journal.directory.cache().join("journal.json").exists(), "the place is kept");
+        let other = Head { seq, cid: Cid::of(b"another history") };
+        fs::write(journal.directory.head(), format!("{}\n", serde_json::json!(other))).unwrap();
+        let refused = [
+            JournalReader::open(&journal.directory).map(drop).unwrap_err(),
+            JournalWriter::open(&journal.directory, &CLOCK)
+                .and_then(|mut writer| {
+                    let event = Event::ModuleHeld { module: ModuleName::new("m"), reason: String::new() };
+                    writer.append("m", &event)
+                })
+                .map(drop)
+                .unwrap_err(),
+        ];
+        assert!(refused.iter().all(|error| error.kind == FailureKind::Integrity), "{seq}: {refused:?}");
+    }
+}
+
+#[test]
+fn an_export_into_a_closed_pipe_ends_quietly() {
+    let journal = Journal::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lambda-os"))
+        .args(["audit", "export", "--state-dir"])
+        .arg(journal.directory.root())
+        .env_clear()
+        .envs(support::environment(journal.temp.path()))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", support::said(&output));
+    assert!(output.stderr.is_empty(), "{}", support::said(&output));
+}
+
+#[test]
 fn the_second_cycle_is_told_who_runs_the_first() {
     let journal = Journal::new();
     fs::write(journal.directory.daemon_lock(), "4194304999 stale words that nobody holds").unwrap();

@@ -45,7 +45,8 @@ pub(super) fn run(global: &Global, _args: &Args) -> Result<Exit, Failure> {
     let journal = JournalReader::open(&state_dir)?;
     let mut state = journal.state().clone();
     state.holds.extend(settings.module_holds().into_iter().map(|(name, why)| (ModuleName::new(&name), why)));
-    let stored = match state.last_cycle.as_ref().and_then(|cycle| cycle.report) {
+    // What the newest look saw is still known when a later cycle failed or was stopped.
+    let stored = match state.last_look.as_ref().and_then(|cycle| cycle.report) {
         Some(cid) => journal.load(&cid)?,
         None => None,
     };

@@ -16,6 +16,8 @@ pub struct State {
     pub upgrades: Option<Cid>,
     /// The newest finished cycle: its start's sequence, and its report.
     pub last_cycle: Option<LastCycle>,
+    /// The newest cycle that ended with a report: what is known, however later cycles ended.
+    pub last_look: Option<LastCycle>,
     /// A cycle that began and has not ended.
     pub open_cycle: Option<u64>,
     /// Frozen modules and why.
@@ -75,12 +77,16 @@ impl State {
             Event::DetectFinished { upgrades } => self.upgrades = Some(*upgrades),
             Event::CycleFinished { started, outcome, report, .. } => {
                 self.open_cycle = None;
-                self.last_cycle = Some(LastCycle {
+                let last = LastCycle {
                     started: *started,
                     finished_wall_ms: wall_ms,
                     outcome: outcome.clone(),
                     report: *report,
-                });
+                };
+                if report.is_some() {
+                    self.last_look = Some(last.clone());
+                }
+                self.last_cycle = Some(last);
             }
             Event::ModuleHeld { module, reason } => {
                 self.holds.insert(module.clone(), reason.clone());

@@ -39,11 +39,11 @@ pub struct Attention {
     pub next: String,
 }
 
-/// How old the newest look is, in milliseconds; `None` when there was none. A clock that went
-/// back gives 0.
+/// How old the newest look is, in milliseconds; `None` when there was none. A cycle that failed
+/// looked at nothing: it makes nothing younger. A clock that went back gives 0.
 #[must_use]
 pub fn age_ms(known: &Known<'_>) -> Option<i64> {
-    known.state.last_cycle.as_ref().map(|cycle| known.now_ms.saturating_sub(cycle.finished_wall_ms).max(0))
+    known.state.last_look.as_ref().map(|cycle| known.now_ms.saturating_sub(cycle.finished_wall_ms).max(0))
 }
 
 /// What needs attention: the cycle itself first, then modules in the order of the findings.
@@ -106,9 +106,8 @@ fn cycle(known: &Known<'_>, all: &mut Vec<Attention>) {
         let cause = format!("the report of cycle {} is not in the state directory", last.started);
         say(all, "cycle", "unreadable", cause, look);
     }
-    if age_ms(known).is_some_and(|age| age > known.stale_after_ms) {
+    if let Some(age) = age_ms(known).filter(|age| *age > known.stale_after_ms) {
         let next = if known.running { "see what holds it: lambda-os audit log" } else { look };
-        let age = known.now_ms.saturating_sub(last.finished_wall_ms);
         say(all, "cycle", "old", format!("the last look is {} old", span(age)), next);
     }
 }
@@ -167,6 +166,7 @@ pub fn span(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::event::Event;
     use crate::domain::id::{Cid, ModuleName, RepoPath};
     use crate::domain::plan::Plan;
     use crate::domain::state::LastCycle;
@@ -182,7 +182,8 @@ mod tests {
             outcome: outcome.to_owned(),
             report: Some(Cid::of(b"")),
         };
-        State { last_cycle: Some(last), ..State::default() }
+        let last_look = last.report.is_some().then(|| last.clone());
+        State { last_cycle: Some(last), last_look, ..State::default() }
     }
 
     fn found(status: Status) -> Findings {
@@ -239,6 +240,24 @@ mod tests {
         let state = State { open_cycle: Some(9), ..ended("ok", 0) };
         assert_eq!(said(&state, Some(&fine), false), (vec!["cycle interrupted".to_owned()], true));
         assert_eq!(said(&state, Some(&fine), true), (vec![], false));
+    }
+
+    #[test]
+    fn a_cycle_that_failed_makes_the_last_look_no_younger() {
+        let mut state = State::default();
+        let ended = |started, outcome: &str, report| Event::CycleFinished {
+            started,
+            outcome: outcome.to_owned(),
+            report,
+            reason: None,
+            phases_us: Vec::new(),
+        };
+        state.apply(2, NOW - 3 * DAY, &ended(1, "ok", Some(Cid::of(b"seen"))));
+        state.apply(4, NOW - 1000, &ended(3, "interrupted", None));
+        assert_eq!(state.last_look.as_ref().and_then(|look| look.report), Some(Cid::of(b"seen")));
+        let fine = found(Status::UpToDate);
+        let expect = vec!["cycle interrupted".to_owned(), "cycle old".to_owned()];
+        assert_eq!(said(&state, Some(&fine), false), (expect, true));
     }
 
     #[test]

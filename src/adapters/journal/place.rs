@@ -60,7 +60,7 @@ struct Cached {
     place: Place,
 }
 
-const PROGRAM: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
+const PROGRAM: &str = concat!(env!("CARGO_PKG_VERSION"), "/2");
 
 /// Name of the cache in `cache/`.
 const CACHE: &str = "journal.json";
