@@ -27,6 +27,20 @@ fn hostile() -> impl Strategy<Value = String> {
     proptest::collection::vec(character, 0..40).prop_map(|some| some.into_iter().collect())
 }
 
+#[test]
+fn what_moves_or_hides_other_text_is_active_and_letters_are_not() {
+    for c in
+        "\u{1b}\u{7}\u{7f}\u{9b}\u{200b}\u{200e}\u{202a}\u{202e}\u{2028}\u{2066}\u{2069}\u{feff}\u{e0041}"
+            .chars()
+    {
+        assert!(is_active(c), "{c:?}");
+        assert!(!inert(&c.to_string()).contains(c), "{c:?}");
+    }
+    for c in "aZ09 ü→漢🦀<>&`".chars() {
+        assert!(!is_active(c), "{c:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
