@@ -1,21 +1,73 @@
-//! Sources from git directories in the real Nix store.
+//! Sources from git directories in the real Nix store: a locked flake is evaluated and built in
+//! a network namespace without interfaces, from nothing but what was put there.
+#![expect(clippy::disallowed_methods, reason = "tests run real programs to compare with")]
+
 mod support;
 
 use std::fs;
+use std::process::Command;
 
 use lambda_os::adapters::git::nar::Fetched;
 use lambda_os::adapters::git::sources::SourceRepository;
 use lambda_os::adapters::nix_store::NixStore;
+use lambda_os::domain::flake::lock::Lock;
 use lambda_os::domain::flake::nar::NarHash;
 use lambda_os::domain::id::ObjectId;
 use lambda_os::ports::FailureKind;
-use support::{git, have, temp_dir};
+use lambda_os::sample::SampleSpec;
+use support::{Workspace, environment, git, have, said, temp_dir};
 
 const CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nbuild-users-group =\n\
     sandbox = false\nflake-registry =\n";
 
 fn store() -> NixStore {
     NixStore::default().env("NIX_CONFIG", CONFIG)
+}
+
+#[test]
+fn a_locked_flake_is_evaluated_and_built_without_a_network() {
+    if !have("nix", "that a locked flake needs no network") {
+        return;
+    }
+    let alone = Command::new("unshare").args(["-n", "true"]).status().is_ok_and(|status| status.success());
+    if !alone {
+        eprintln!("SKIPPED: that a locked flake needs no network: no network namespace can be made here");
+        return;
+    }
+    // A size of its own: what other tests put into the store of the machine is no help here.
+    let workspace = Workspace::new(&SampleSpec::sized(8, 17));
+    let lock = fs::read(workspace.path().join("flake.lock")).expect("read");
+    let lock = Lock::parse(&lock).expect("a lock");
+    let store = store();
+    let mut added = 0;
+    for (_, node) in lock.nodes() {
+        let Some(locked) = &node.locked else { continue };
+        let (owner, repo) = (locked.text("owner").expect("owner"), locked.text("repo").expect("repo"));
+        let upstream = workspace.sample.upstreams.join(owner).join(format!("{repo}.git"));
+        let repository = SourceRepository::open(&upstream).expect("opened");
+        let commit = repository.commit(locked.rev().expect("a revision")).expect("it is there");
+        let hash: NarHash = locked.nar_hash().expect("a hash").parse().expect("a hash");
+        let path = store.add_source(&repository, commit, Fetched::Tarball, Some(&hash)).expect("added");
+        assert!(store.has(&hash).expect("asked"), "{path}");
+        added += 1;
+    }
+    assert!(added > 4, "{added} sources");
+    let nix = |args: &[&str]| {
+        let mut command = Command::new("unshare");
+        command
+            .env_clear()
+            .envs(environment(workspace.temp.path()))
+            .env("NIX_CONFIG", CONFIG)
+            .env("USER", "root");
+        command.args(["-n", "nix"]).args(args).current_dir(workspace.path()).output().expect("it starts")
+    };
+    // A cache of its own: the home is the test's.
+    let flake = format!("path:{}", workspace.path().display());
+    let shown = nix(&["flake", "metadata", "--no-update-lock-file", "--json", &flake]);
+    assert!(shown.status.success(), "{}", said(&shown));
+    let module = &workspace.sample.modules[0].name;
+    let built = nix(&["build", "--no-link", "--no-update-lock-file", &format!("{flake}#{module}")]);
+    assert!(built.status.success(), "{}", said(&built));
 }
 
 #[test]
