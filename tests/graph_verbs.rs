@@ -175,3 +175,16 @@ fn names_that_are_code_elsewhere_stay_names_in_dot_and_mermaid() {
     assert!(mermaid.contains("[\"x#34;#93;#59;end#60;script#62;#35;quot#59;#92;N\"]"), "{mermaid}");
     assert!(!mermaid.contains('<') && !mermaid.contains("\"];end"), "{mermaid}");
 }
+
+#[test]
+fn what_cannot_be_read_whole_is_not_planned() {
+    let workspace = Workspace::new(&SampleSpec::sized(12, 4));
+    let (before, _) = json(&workspace, &["plan"]);
+    assert!(before["steps"].as_array().is_some_and(|steps| !steps.is_empty()), "{before}");
+    fs::write(workspace.path().join("flake.lock"), "{").expect("written");
+    git(workspace.path(), ["add", "flake.lock"]);
+    commit(&workspace, "a broken lock");
+    let (after, _) = json(&workspace, &["plan"]);
+    assert_eq!(after["steps"].as_array().map(Vec::len), Some(0), "{after}");
+    assert!(after["waiting"].to_string().contains("cannot read flake.lock"), "{after}");
+}

@@ -11,6 +11,7 @@
 //!   is stopped: rewritten or diverged history, a stopped component, a limit. A dependency that
 //!   is merely held, or whose upstream did not answer, stops nobody else: it stays as it is, and
 //!   what depends on it was built with it as it is;
+//! - a pin moves in all its places or not at all: where a place cannot be read, it waits;
 //! - what is dirty or incoherent can be proposed; a note says what stands against applying it.
 
 mod reach;
@@ -215,7 +216,12 @@ impl Known<'_> {
                 None => "has no status".to_owned(),
                 Some(upgrade) => match upgrade.status {
                     Status::UpToDate | Status::Ahead => return None,
-                    Status::Behind if self.movement(name).is_some() => return None,
+                    Status::Behind if self.movement(name).is_some() => match self.pins.get(name) {
+                        Some(pin) if pin.verdict == Coherence::Unknown => {
+                            format!("has places that cannot be read: {}", pin.sentence)
+                        }
+                        _ => return None,
+                    },
                     status => is(status),
                 },
             };
