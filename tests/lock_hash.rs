@@ -1,4 +1,6 @@
 //! `lock hash` against git's own archives hashed by real Nix, and against `nix flake prefetch`.
+#![expect(clippy::disallowed_methods, reason = "the environment says how many cases to try")]
+#![expect(clippy::cast_possible_truncation, reason = "choices below a small bound")]
 
 mod support;
 

@@ -1,5 +1,8 @@
 //! Flake references and whole `flake.nix` files against real Nix: what it accepts, what it
 //! refuses, and the attributes it makes of them. Hundreds of cases; `LAMBDA_OS_CASES` for more.
+#![expect(clippy::disallowed_methods, reason = "the environment says how many cases to try")]
+#![expect(clippy::format_push_string, reason = "a flake is put together piece by piece")]
+#![expect(clippy::case_sensitive_file_extension_comparisons, reason = "these are attribute names")]
 
 mod support;
 

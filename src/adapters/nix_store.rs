@@ -37,7 +37,7 @@ impl NixStore {
     /// The store that this `nix-store` talks to.
     #[must_use]
     pub fn with_program(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), env: Vec::new(), deadline: Duration::from_secs(300) }
+        Self { program: program.into(), env: Vec::new(), deadline: Duration::from_mins(5) }
     }
 
     /// The same with a variable in the program's environment (`NIX_REMOTE`, `NIX_CONFIG`).

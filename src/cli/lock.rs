@@ -49,7 +49,7 @@ enum Verb {
         #[arg(long)]
         exit_code: bool,
     },
-    /// Lock inputs anew as `nix flake update INPUT…` does; without any, only what flake.nix changed
+    /// Lock inputs anew as `nix flake update INPUT...` does; without any, only what flake.nix changed
     Update {
         /// The directory of the flake
         #[arg(value_name = "FLAKE_DIR")]

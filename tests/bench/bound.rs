@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, statat};
 
 /// List every directory and look at every file below the superproject, `.git` excepted.
-pub fn raw_bound(root: &Path) {
+pub(crate) fn raw_bound(root: &Path) {
     let mut parts: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(root.join("repos")).expect("repos") {
         parts.push(entry.expect("an entry").path());
@@ -31,18 +31,19 @@ pub fn raw_bound(root: &Path) {
 
 fn look(dir: BorrowedFd<'_>, buffer: &mut Vec<MaybeUninit<u8>>) {
     let mut below = Vec::new();
-    let mut entries = RawDir::new(dir, buffer);
-    while let Some(Ok(entry)) = entries.next() {
-        let name = entry.file_name();
-        match name.to_bytes() {
-            b"." | b".." | b".git" => {}
-            _ if entry.file_type() == FileType::Directory => below.push(name.to_owned()),
-            _ => {
-                let _ = std::hint::black_box(statat(dir, name, AtFlags::SYMLINK_NOFOLLOW));
+    {
+        let mut entries = RawDir::new(dir, buffer);
+        while let Some(Ok(entry)) = entries.next() {
+            let name = entry.file_name();
+            match name.to_bytes() {
+                b"." | b".." | b".git" => {}
+                _ if entry.file_type() == FileType::Directory => below.push(name.to_owned()),
+                _ => {
+                    let _ = std::hint::black_box(statat(dir, name, AtFlags::SYMLINK_NOFOLLOW));
+                }
             }
         }
     }
-    drop(entries);
     for name in below {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if let Ok(child) = openat(dir, &name, flags, Mode::empty()) {

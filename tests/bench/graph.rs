@@ -52,7 +52,7 @@ fn lock(nodes: usize, modules: usize) -> String {
         let original = serde_json::json!({"owner": "example-org", "repo": format!("module-{repo:04}"), "type": "github"});
         let mut locked = original.clone();
         locked["rev"] = rev.into();
-        locked["narHash"] = format!("sha256-{:0>43}=", number).into();
+        locked["narHash"] = format!("sha256-{number:0>43}=").into();
         locked["lastModified"] = (1_700_000_000 + number).into();
         if number < modules {
             root.insert(key.clone(), key.clone().into());

@@ -72,6 +72,7 @@ fn main() {
                 let facts = repository.facts(commit, fetched, &NarCache::default()).expect("hashed");
                 black_box(facts);
             });
+            #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
             let rate = (files * bytes) as f64 / 1e6 / time.as_secs_f64();
             println!(
                 "{:44} {:>8.2}ms {rate:>10.0}",

@@ -11,6 +11,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -50,7 +51,7 @@ impl Workspace {
         for number in 0..modules {
             let name = format!("module{number}");
             let repository = source(&dir.join(&name), &groups, 100);
-            inputs += &format!("inputs.{name}.url = \"{}\";\n", url(&name));
+            let _ = writeln!(inputs, "inputs.{name}.url = \"{}\";", url(&name));
             moved.get_or_insert(repository);
         }
         let root = dir.join("root");
@@ -140,7 +141,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 /// Relock one input of both workspaces; the two programs' files must be equal each time.
 #[must_use]
-pub fn rows() -> Vec<Row> {
+fn rows() -> Vec<Row> {
     let nix = std::env::var_os("LAMBDA_OS_NIX").map(PathBuf::from);
     let mut rows = Vec::new();
     for (modules, groups) in [(5, 1), (50, 9)] {

@@ -88,7 +88,7 @@ impl Nix {
             let start = rest.find(&mark).unwrap_or_else(|| panic!("no answer {at} in\n{rest}")) + mark.len();
             rest = &rest[start..];
             let end = rest.find(&format!("\n\"@@{}@@\"\n", at + 1)).unwrap_or(rest.len());
-            *answer = rest[..end].to_owned();
+            rest[..end].clone_into(answer);
         }
         answers
     }

@@ -376,7 +376,7 @@ fn read(opened: &Opened, gitlink: Option<ObjectId>, context: Context<'_>, depth:
         ahead: Some(opened.ahead(gitlink)),
         ..RepositoryState::default()
     };
-    let read = opened.read_index().and_then(|indexed| {
+    let read = opened.read_index().map(|indexed| {
         let seen = opened.walk(&indexed, context);
         let mut nested_problem = None;
         let mut submodules = BTreeMap::new();
@@ -395,7 +395,7 @@ fn read(opened: &Opened, gitlink: Option<ObjectId>, context: Context<'_>, depth:
             }
         }
         let (tree, problem) = indexed.finish(seen, &submodules);
-        Ok((tree, problem.or(nested_problem)))
+        (tree, problem.or(nested_problem))
     });
     match read {
         Ok((tree, problem)) => (state.tree, state.problem) = (tree, problem),

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! An index form that `gix-index` cannot parse, reftable refs and SHA-256 objects are read
-//! through [`plumbing`], which looks at no work tree; [`Engine`](crate::domain::snapshot::Engine)
+//! through `plumbing`, which looks at no work tree; [`Engine`](crate::domain::snapshot::Engine)
 //! says so for the index.
 //!
 //! # Where the answer differs from `git status`, on purpose

@@ -39,8 +39,8 @@ pub(super) fn head(git: &GitDir) -> Read<Head> {
     let dirs = &git.dirs;
     let file = || dirs.git_dir.join("HEAD");
     let first = match &git.head {
-        HeadFile::Link(target) => link(target, &file)?,
-        HeadFile::Content(bytes) => content(bytes, &file)?,
+        HeadFile::Link(target) => link(target, file)?,
+        HeadFile::Content(bytes) => content(bytes, file)?,
     };
     let name = match first {
         Target::Direct(id) => return Ok(Head { branch: None, detached: true, id: Some(id) }),

@@ -135,7 +135,7 @@ pub fn write<S: Source>(
 /// The archive's hash, as `flake.lock` has it in `narHash`; at most `max_bytes` of archive.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn hash<S: Source>(
     source: &S,
     root: S::Reference,

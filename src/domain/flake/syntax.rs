@@ -1,8 +1,8 @@
 //! Nix text to values, without evaluating anything.
 //!
-//! In: the bytes of a Nix file. Out: [`Value`]s for what Nix itself regards as trivial
+//! In: the bytes of a Nix file. Out: `Value`s for what Nix itself regards as trivial
 //! (literals, attribute sets, functions, names of a `rec` set's earlier attributes), and
-//! [`Value::Computed`] for everything that only an evaluation could tell.
+//! `Value::Computed` for everything that only an evaluation could tell.
 //!
 //! The parser and the tree's destructor recurse, so what would make the tree deep is counted on
 //! the token stream first and refused over a bound. Every error has a line and a column.

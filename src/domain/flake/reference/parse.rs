@@ -383,12 +383,15 @@ fn text_of<'a>(attrs: &'a Attrs, name: &str) -> Result<Option<&'a str>, Trouble>
     }
 }
 
+/// What a fetcher demands of its attributes, beside their names.
+type Checker = fn(Attrs) -> Result<Attrs, Trouble>;
+
 /// Attributes as `flake.nix` may have them instead of a URL (`FlakeRef::fromAttrs`): what the
 /// fetcher of their `type` demands. Those of an unknown type are kept, as Nix does (2.34 crashes when it then fetches one).
 pub(super) fn attributes(mut attrs: Attrs) -> Result<Attrs, String> {
     let checked = (|| {
         let kind = text_of(&attrs, "type")?.unwrap_or_default().to_owned();
-        let known: (&[&str], fn(Attrs) -> Result<Attrs, Trouble>) = match kind.as_str() {
+        let known: (&[&str], Checker) = match kind.as_str() {
             "github" | "gitlab" | "sourcehut" => (
                 &["owner", "repo", "ref", "rev", "narHash", "lastModified", "host", "treeHash"],
                 checked_forge,
@@ -483,6 +486,10 @@ fn is_base64(text: &str) -> bool {
 }
 
 /// Nix's `isLegalRefName`: what libgit2 takes as the name of a branch, a tag or a reference.
+#[expect(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "git's rule is about exactly these bytes"
+)]
 fn is_ref_name(text: &str) -> bool {
     !text.is_empty()
         && text != "@"
