@@ -1,4 +1,4 @@
-//! Relocking one input: a lock of 64 nodes and one of 5,000 (4 MB), beside `nix flake update` on the
+//! Relocking one input: a lock of 64 nodes and one of 5,000 (2.5 MB), beside `nix flake update` on the
 //! same `git+file:` workspace in the same run.
 //!
 //! [`rows`] gives the table; each time is the median of several runs. `LAMBDA_OS_NIX` is the Nix to
