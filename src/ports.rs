@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::domain::audit::entry::Entry;
+use crate::domain::change::{PathContent, PathEdit};
 use crate::domain::event::Event;
 use crate::domain::health::Verdict;
 use crate::domain::id::{Cid, ModuleName, ObjectId, RepoPath};
@@ -137,6 +138,83 @@ pub trait Repository: Sync {
     /// # Errors
     /// When the repository cannot be read; an absent file or commit is `None`.
     fn module_file(&self, module: &Module, commit: ObjectId, path: &RepoPath) -> PortResult<Option<Vec<u8>>>;
+}
+
+/// A change of the superproject that is about to be applied, with its commit made already.
+#[derive(Debug, Clone)]
+pub struct Landing {
+    /// The full name of the branch that HEAD names and that moves.
+    pub reference: String,
+    /// Where the branch is.
+    pub expected: ObjectId,
+    /// Where it shall be: a commit on `expected` whose tree differs in exactly `edits`.
+    pub target: ObjectId,
+    /// The change, path by path.
+    pub edits: Vec<PathEdit>,
+    /// For each gitlink among them: where the commit's objects can be had beside the checkout.
+    pub modules: Vec<Module>,
+}
+
+/// How a landing went.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Landed {
+    /// What was left for a person, each a sentence: a checkout that was not moved, and why.
+    pub notes: Vec<String>,
+}
+
+/// What is there of a landing that may have been cut short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LandingState {
+    /// The branch is at `expected`: nothing happened that anyone sees.
+    NotBegun,
+    /// The branch is at `target`, and what remains can be finished.
+    Begun,
+    /// Everything is at the target.
+    Done,
+    /// Something else is there: what, as a sentence.
+    Elsewhere(String),
+}
+
+/// Building and applying changes in the operator's superproject. No porcelain runs, and nothing
+/// outside the paths of the change is written.
+pub trait Superproject: Sync {
+    /// What stands at a path of a commit's tree; `None` when nothing does.
+    ///
+    /// # Errors
+    /// When the commit or what it holds cannot be read, or a symlink or directory stands there.
+    fn content(&self, commit: ObjectId, path: &RepoPath) -> PortResult<Option<PathContent>>;
+
+    /// The identity of the tree that `base` gives with these edits. Writes nothing.
+    ///
+    /// # Errors
+    /// When the base cannot be read, or is not what an edit says stands there now.
+    fn tree_with(&self, base: ObjectId, edits: &[PathEdit]) -> PortResult<ObjectId>;
+
+    /// What forbids applying these edits now, each a sentence with what to do; empty when nothing does.
+    ///
+    /// # Errors
+    /// When it cannot be found out.
+    fn obstacles(&self, base: ObjectId, edits: &[PathEdit]) -> PortResult<Vec<String>>;
+
+    /// Write the objects of a commit on `base` with these edits, durably. No ref moves.
+    ///
+    /// # Errors
+    /// As [`Self::tree_with`], and input/output failures.
+    fn commit(&self, base: ObjectId, edits: &[PathEdit], message: &str, time_ms: i64)
+    -> PortResult<ObjectId>;
+
+    /// Index lock, ref by compare-and-swap, index entries and files, checkouts; also finishes a
+    /// landing that was cut short.
+    ///
+    /// # Errors
+    /// Busy when the index is locked, failed when the branch is elsewhere; then nothing changed.
+    fn land(&self, landing: &Landing) -> PortResult<Landed>;
+
+    /// What is there of a landing.
+    ///
+    /// # Errors
+    /// When it cannot be found out.
+    fn landing_state(&self, landing: &Landing) -> PortResult<LandingState>;
 }
 
 /// What detection needs to know besides the modules.

@@ -6,7 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{Cid, ModuleName, ObjectId};
+use super::id::{ChangeId, Cid, ModuleName, ObjectId, ProposalId};
+use super::plan::PinMove;
+use super::proposal::{Closure, Purpose, Track};
 
 /// An entry's `type` and `body`. The names are part of the on-disk format: they are only added to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,11 +103,129 @@ pub enum Event {
         /// The tip that is accepted although history was rewritten.
         accepted: Option<ObjectId>,
     },
+    /// From here on these people decide: the first document at `init`, later ones by proposal.
+    #[serde(rename = "members.trusted")]
+    MembersTrusted {
+        /// The members document, in `objects/`.
+        members: Cid,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// From here on proposals are judged by this policy.
+    #[serde(rename = "policy.adopted")]
+    PolicyAdopted {
+        /// The policy, in `objects/`.
+        policy: Cid,
+    },
+    /// A proposal was made.
+    #[serde(rename = "proposal.made")]
+    ProposalMade {
+        /// Its identity; the manifest is in `objects/`.
+        proposal: ProposalId,
+        /// What it does; the delta is in `objects/`.
+        change: ChangeId,
+        /// What it is for.
+        purpose: Purpose,
+        /// Which rules of decision apply.
+        track: Track,
+        /// The pins that move, by module.
+        pins: Vec<PinMove>,
+        /// The superproject's commit that it was derived on.
+        base: ObjectId,
+        /// The tree that it gives there.
+        tree: ObjectId,
+        /// The proposal that it takes the place of, which ends here.
+        supersedes: Option<ProposalId>,
+        /// When it ends undecided, Unix milliseconds.
+        expires_ms: i64,
+        /// What to know about it, each a sentence.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+    },
+    /// The base moved, and the same change was derived on the new one: ballots stay.
+    #[serde(rename = "proposal.derived")]
+    ProposalDerived {
+        /// Which.
+        proposal: ProposalId,
+        /// The superproject's commit.
+        base: ObjectId,
+        /// The tree that it gives there.
+        tree: ObjectId,
+    },
+    /// A proposal ended without being applied.
+    #[serde(rename = "proposal.closed")]
+    ProposalClosed {
+        /// Which.
+        proposal: ProposalId,
+        /// How.
+        outcome: Closure,
+        /// What took its place.
+        by: Option<ProposalId>,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// A ballot was taken in: its signature holds and it is about this proposal.
+    #[serde(rename = "ballot.cast")]
+    BallotCast {
+        /// On which proposal.
+        proposal: ProposalId,
+        /// The signed message, in `objects/`.
+        ballot: Cid,
+        /// Whose.
+        voter: String,
+        /// What it says: approve, reject, abstain or veto.
+        choice: String,
+    },
+    /// A message that came in was no ballot that can count.
+    #[serde(rename = "ballot.refused")]
+    BallotRefused {
+        /// The message, in `objects/`.
+        message: Cid,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// The ballots reached what the track asks for: the proof of it.
+    #[serde(rename = "proposal.certified")]
+    ProposalCertified {
+        /// Which proposal.
+        proposal: ProposalId,
+        /// The certificate, in `objects/`.
+        certificate: Cid,
+    },
+    /// Applying begins: everything that finishing or undoing it needs is here and in `objects/`.
+    #[serde(rename = "apply.started")]
+    ApplyStarted {
+        /// Which proposal.
+        proposal: ProposalId,
+        /// The certificate it rests on, in `objects/`.
+        certificate: Cid,
+        /// The full name of the branch that moves.
+        reference: String,
+        /// Where it is.
+        expected: ObjectId,
+        /// Where it shall be: a commit that exists.
+        target: ObjectId,
+    },
+    /// How applying ended.
+    #[serde(rename = "apply.finished")]
+    ApplyFinished {
+        /// Which proposal.
+        proposal: ProposalId,
+        /// Sequence of its `apply.started`.
+        started: u64,
+        /// `applied`, `undone` (everything is as before) or `stuck`.
+        outcome: String,
+        /// The commit, when applied.
+        commit: Option<ObjectId>,
+        /// What a person should know: why it is stuck or undone, what was left for them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+    },
 }
 
 impl Event {
     /// The types that this program knows, in the order of the variants.
-    pub const TYPES: [&'static str; 10] = [
+    pub const TYPES: [&'static str; 20] = [
         "journal.opened",
         "journal.recovered",
         "cycle.started",
@@ -116,6 +236,16 @@ impl Event {
         "cycle.finished",
         "module.held",
         "module.unheld",
+        "members.trusted",
+        "policy.adopted",
+        "proposal.made",
+        "proposal.derived",
+        "proposal.closed",
+        "ballot.cast",
+        "ballot.refused",
+        "proposal.certified",
+        "apply.started",
+        "apply.finished",
     ];
 
     /// The entry's `type`.
@@ -132,6 +262,16 @@ impl Event {
             Self::CycleFinished { .. } => "cycle.finished",
             Self::ModuleHeld { .. } => "module.held",
             Self::ModuleUnheld { .. } => "module.unheld",
+            Self::MembersTrusted { .. } => "members.trusted",
+            Self::PolicyAdopted { .. } => "policy.adopted",
+            Self::ProposalMade { .. } => "proposal.made",
+            Self::ProposalDerived { .. } => "proposal.derived",
+            Self::ProposalClosed { .. } => "proposal.closed",
+            Self::BallotCast { .. } => "ballot.cast",
+            Self::BallotRefused { .. } => "ballot.refused",
+            Self::ProposalCertified { .. } => "proposal.certified",
+            Self::ApplyStarted { .. } => "apply.started",
+            Self::ApplyFinished { .. } => "apply.finished",
         }
     }
 
@@ -144,6 +284,29 @@ impl Event {
             Self::DriftFound { drift, .. } => vec![("drift", *drift)],
             Self::DetectFinished { upgrades } => vec![("upgrades", *upgrades)],
             Self::CycleFinished { report, .. } => report.iter().map(|report| ("report", *report)).collect(),
+            Self::MembersTrusted { members, .. } => vec![("members", *members)],
+            Self::PolicyAdopted { policy } => vec![("policy", *policy)],
+            Self::ProposalMade { proposal, change, supersedes, .. } => {
+                let mut named = vec![("proposal", proposal.0), ("change", change.0)];
+                named.extend(supersedes.map(|before| ("proposal", before.0)));
+                named
+            }
+            Self::ProposalDerived { proposal, .. } | Self::ApplyFinished { proposal, .. } => {
+                vec![("proposal", proposal.0)]
+            }
+            Self::ProposalClosed { proposal, by, .. } => {
+                let mut named = vec![("proposal", proposal.0)];
+                named.extend(by.map(|after| ("proposal", after.0)));
+                named
+            }
+            Self::BallotCast { proposal, ballot, .. } => {
+                vec![("proposal", proposal.0), ("ballot", *ballot)]
+            }
+            Self::BallotRefused { message, .. } => vec![("message", *message)],
+            Self::ProposalCertified { proposal, certificate }
+            | Self::ApplyStarted { proposal, certificate, .. } => {
+                vec![("proposal", proposal.0), ("certificate", *certificate)]
+            }
             Self::JournalOpened { .. }
             | Self::CycleStarted { .. }
             | Self::UpstreamMoved { .. }
@@ -184,7 +347,50 @@ mod tests {
                 phases_us: Vec::new(),
             },
             Event::ModuleHeld { module: module.clone(), reason: "r".to_owned() },
-            Event::ModuleUnheld { module, accepted: None },
+            Event::ModuleUnheld { module: module.clone(), accepted: None },
+            Event::MembersTrusted { members: cid, epoch: 1 },
+            Event::PolicyAdopted { policy: cid },
+            Event::ProposalMade {
+                proposal: ProposalId(cid),
+                change: ChangeId(cid),
+                purpose: Purpose::Upgrade,
+                track: Track::Leaf,
+                pins: vec![PinMove { module, path: "m".into(), from: to, to }],
+                base: to,
+                tree: to,
+                supersedes: Some(ProposalId(cid)),
+                expires_ms: 0,
+                notes: Vec::new(),
+            },
+            Event::ProposalDerived { proposal: ProposalId(cid), base: to, tree: to },
+            Event::ProposalClosed {
+                proposal: ProposalId(cid),
+                outcome: Closure::Superseded,
+                by: Some(ProposalId(cid)),
+                reason: "r".to_owned(),
+            },
+            Event::BallotCast {
+                proposal: ProposalId(cid),
+                ballot: cid,
+                voter: "v".to_owned(),
+                choice: "approve".to_owned(),
+            },
+            Event::BallotRefused { message: cid, reason: "r".to_owned() },
+            Event::ProposalCertified { proposal: ProposalId(cid), certificate: cid },
+            Event::ApplyStarted {
+                proposal: ProposalId(cid),
+                certificate: cid,
+                reference: "refs/heads/main".to_owned(),
+                expected: to,
+                target: to,
+            },
+            Event::ApplyFinished {
+                proposal: ProposalId(cid),
+                started: 0,
+                outcome: "applied".to_owned(),
+                commit: Some(to),
+                notes: Vec::new(),
+            },
         ];
         for (event, listed) in all.iter().zip(Event::TYPES) {
             let value = serde_json::to_value(event).unwrap();

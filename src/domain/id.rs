@@ -245,7 +245,52 @@ macro_rules! text_serde {
         }
     )*};
 }
-text_serde!(ObjectId, Cid, RepoPath);
+text_serde!(ObjectId, Cid, RepoPath, ChangeId, ProposalId);
+
+macro_rules! content_ids {
+    ($($(#[$doc:meta])* $name:ident),*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub Cid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(shown: &str) -> Result<Self, Self::Err> {
+                shown.parse().map(Self)
+            }
+        }
+    )*};
+}
+content_ids!(
+    /// Identity of a change: of its canonical [`Delta`](crate::domain::change::Delta), whatever base it stands on.
+    ChangeId,
+    /// Identity of a proposal: of its canonical [`Proposal`](crate::domain::proposal::Proposal).
+    ProposalId
+);
+
+impl ProposalId {
+    /// What stands before the part that differs: every identity of this form begins with it.
+    const COMMON: usize = "bafkrei".len();
+
+    /// Ten characters of the part that differs, for people: `bafkrei` stands before every identity.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.to_string()[Self::COMMON..].chars().take(10).collect()
+    }
+}
 
 impl FromStr for RepoPath {
     type Err = ParseIdError;

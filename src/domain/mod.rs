@@ -31,6 +31,10 @@ pub mod health;
 
 pub mod plan;
 
+pub mod change;
+
+pub mod proposal;
+
 pub mod audit;
 
 pub mod event;

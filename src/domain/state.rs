@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
-use super::id::{Cid, ModuleName, ObjectId};
+use super::id::{Cid, ModuleName, ObjectId, ProposalId};
+use super::proposal::{Closure, ProposalRecord, Proposals, Stage};
 
 /// What one must remember from earlier cycles.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -24,6 +25,40 @@ pub struct State {
     pub holds: BTreeMap<ModuleName, String>,
     /// The tip that was last seen of each module, with its branch.
     pub tips: BTreeMap<ModuleName, SeenTip>,
+    /// The members document in force.
+    pub members: Option<InForce>,
+    /// The policy in force.
+    pub policy: Option<Cid>,
+    /// Every proposal.
+    pub proposals: Proposals,
+    /// Where each rejected proposal would have moved a module: not proposed again.
+    pub rejected: BTreeMap<ModuleName, Vec<ObjectId>>,
+    /// An application that began and has not ended.
+    pub open_apply: Option<OpenApply>,
+}
+
+/// The members document in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForce {
+    /// The document, in `objects/`.
+    pub document: Cid,
+    /// Its epoch.
+    pub epoch: u64,
+}
+
+/// An application of a proposal whose end is not journalled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenApply {
+    /// Sequence of its `apply.started`.
+    pub started: u64,
+    /// Which proposal.
+    pub proposal: ProposalId,
+    /// The full name of the branch that moves.
+    pub reference: String,
+    /// Where it was.
+    pub expected: ObjectId,
+    /// Where it shall be.
+    pub target: ObjectId,
 }
 
 /// The newest finished cycle.
@@ -61,7 +96,10 @@ impl State {
     /// The state after this entry.
     pub fn apply(&mut self, seq: u64, wall_ms: i64, event: &Event) {
         match event {
-            Event::JournalOpened { .. } | Event::JournalRecovered { .. } | Event::DriftFound { .. } => {}
+            Event::JournalOpened { .. }
+            | Event::JournalRecovered { .. }
+            | Event::DriftFound { .. }
+            | Event::BallotRefused { .. } => {}
             Event::CycleStarted { .. } => self.open_cycle = Some(seq),
             Event::SnapshotTaken { snapshot, .. } => self.snapshot = Some(*snapshot),
             Event::UpstreamMoved { module, branch, to, rewritten, .. } => {
@@ -98,6 +136,119 @@ impl State {
                     seen.rewritten_to = None;
                 }
             }
+            Event::MembersTrusted { members, epoch } => {
+                self.members = Some(InForce { document: *members, epoch: *epoch });
+            }
+            Event::PolicyAdopted { policy } => self.policy = Some(*policy),
+            Event::ProposalMade { .. }
+            | Event::ProposalDerived { .. }
+            | Event::ProposalClosed { .. }
+            | Event::BallotCast { .. }
+            | Event::ProposalCertified { .. }
+            | Event::ApplyStarted { .. }
+            | Event::ApplyFinished { .. } => self.apply_to_proposal(seq, wall_ms, event),
         }
+    }
+
+    /// What an entry about one proposal changes.
+    fn apply_to_proposal(&mut self, seq: u64, wall_ms: i64, event: &Event) {
+        match event {
+            Event::ProposalMade {
+                proposal,
+                change,
+                purpose,
+                track,
+                pins,
+                base,
+                tree,
+                supersedes,
+                expires_ms,
+                notes,
+            } => {
+                let record = ProposalRecord {
+                    change: *change,
+                    purpose: *purpose,
+                    track: *track,
+                    pins: pins.clone(),
+                    base: *base,
+                    tree: *tree,
+                    supersedes: *supersedes,
+                    made: seq,
+                    made_wall_ms: wall_ms,
+                    expires_ms: *expires_ms,
+                    notes: notes.clone(),
+                    ballots: Vec::new(),
+                    certificate: None,
+                    stage: Stage::Open,
+                };
+                if let Some(before) = supersedes.and_then(|before| self.proposals.get_mut(&before)) {
+                    before.stage = Stage::Closed {
+                        outcome: Closure::Superseded,
+                        by: Some(*proposal),
+                        reason: "a newer proposal took its place".to_owned(),
+                    };
+                }
+                self.proposals.insert(*proposal, record);
+            }
+            Event::ProposalDerived { proposal, base, tree } => {
+                if let Some(record) = self.proposals.get_mut(proposal) {
+                    (record.base, record.tree) = (*base, *tree);
+                }
+            }
+            Event::ProposalClosed { proposal, outcome, by, reason } => {
+                let Some(record) = self.proposals.get_mut(proposal) else { return };
+                record.stage = Stage::Closed { outcome: *outcome, by: *by, reason: reason.clone() };
+                if *outcome == Closure::Rejected {
+                    for moved in &record.pins {
+                        let refused = self.rejected.entry(moved.module.clone()).or_default();
+                        if !refused.contains(&moved.to) {
+                            refused.push(moved.to);
+                        }
+                    }
+                }
+            }
+            Event::BallotCast { proposal, ballot, .. } => {
+                if let Some(record) = self.proposals.get_mut(proposal)
+                    && !record.ballots.contains(ballot)
+                {
+                    record.ballots.push(*ballot);
+                }
+            }
+            Event::ProposalCertified { proposal, certificate } => {
+                if let Some(record) = self.proposals.get_mut(proposal) {
+                    record.certificate = Some(*certificate);
+                }
+            }
+            Event::ApplyStarted { proposal, reference, expected, target, .. } => {
+                if let Some(record) = self.proposals.get_mut(proposal) {
+                    record.stage = Stage::Applying { started: seq };
+                }
+                self.open_apply = Some(OpenApply {
+                    started: seq,
+                    proposal: *proposal,
+                    reference: reference.clone(),
+                    expected: *expected,
+                    target: *target,
+                });
+            }
+            Event::ApplyFinished { proposal, outcome, commit, notes, .. } => {
+                self.open_apply = None;
+                let Some(record) = self.proposals.get_mut(proposal) else { return };
+                record.stage = match (outcome.as_str(), commit) {
+                    ("applied", Some(commit)) => Stage::Applied { commit: *commit },
+                    ("undone", _) => Stage::Open,
+                    _ => Stage::Stuck { reason: notes.join("; ") },
+                };
+            }
+            // The caller gives only the above.
+            _ => {}
+        }
+    }
+
+    /// The proposals that wait for a decision or for being applied, with what is being applied.
+    pub fn open_proposals(&self) -> impl Iterator<Item = (&ProposalId, &ProposalRecord)> {
+        self.proposals
+            .iter()
+            .filter(|(_, record)| matches!(record.stage, Stage::Open | Stage::Applying { .. }))
     }
 }

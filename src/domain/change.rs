@@ -1,0 +1,123 @@
+//! Changes: what a proposal does to the superproject, as a value.
+//!
+//! A [`Delta`] says what changes without saying on which base: pins, and what of the lock, of
+//! `flake.nix` and of the dependency map. Its identity is the [`ChangeId`]: derived again on
+//! another base, the same change has the same identity. A [`PathEdit`] is the same change on one
+//! base, path by path, with every byte: what is built, shown and applied.
+
+use serde::{Deserialize, Serialize};
+
+use super::canonical::{self, CanonicalError};
+use super::id::{ChangeId, Cid, ModuleName, ObjectId, RepoPath};
+
+/// The version of the canonical form of a [`Delta`].
+pub const DELTA_VERSION: u32 = 1;
+
+/// What a change does, independent of its base. Everything is sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delta {
+    /// Format version, 1.
+    pub v: u32,
+    /// Which workspace it is for: the members document names it.
+    pub workspace: String,
+    /// The pins that move, by module.
+    pub pins: Vec<PinDelta>,
+    /// What changes in the lock, in `flake.nix` and in the dependency map, by place and name.
+    pub edits: Vec<Edit>,
+}
+
+/// One module's pin, from one revision to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinDelta {
+    /// The module.
+    pub module: ModuleName,
+    /// Where its gitlink is.
+    pub path: RepoPath,
+    /// What the gitlink records now.
+    pub from: Revision,
+    /// What it shall record.
+    pub to: Revision,
+}
+
+/// A revision by both its names: git's, and that of the files themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revision {
+    /// The commit.
+    pub commit: ObjectId,
+    /// The NAR hash of its tree as SRI, `sha256-…`: git's own id of it is SHA-1 mostly. Absent
+    /// only for a `from` whose objects are not at hand.
+    pub nar: Option<String>,
+}
+
+/// One thing that changes in a file that records pins.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edit {
+    /// In which file.
+    pub place: EditPlace,
+    /// What of it: the input path from the root in the lock, the input's name in `flake.nix`, the
+    /// entry's name in the dependency map.
+    pub at: Vec<String>,
+    /// What stood there, in full; absent when nothing did.
+    pub old: Option<String>,
+    /// What shall stand there, in full; absent when nothing shall.
+    pub new: Option<String>,
+}
+
+/// A file that records pins beside the gitlinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EditPlace {
+    /// `flake.lock`.
+    FlakeLock,
+    /// `flake.nix`.
+    FlakeNix,
+    /// The generated dependency map.
+    DepGraph,
+}
+
+impl Delta {
+    /// The bytes that the identity is of.
+    ///
+    /// # Errors
+    /// When a text in it has no canonical form.
+    pub fn to_canonical(&self) -> Result<Vec<u8>, CanonicalError> {
+        canonical::to_canonical(self)
+    }
+
+    /// The identity of the change.
+    ///
+    /// # Errors
+    /// When a text in it has no canonical form.
+    pub fn id(&self) -> Result<ChangeId, CanonicalError> {
+        Ok(ChangeId(Cid::of(&self.to_canonical()?)))
+    }
+}
+
+/// One path of the superproject's tree, before and after. Sorted by path in a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathEdit {
+    /// The path.
+    pub path: RepoPath,
+    /// What stands there on the base; `None` when nothing does.
+    pub old: Option<PathContent>,
+    /// What shall stand there.
+    pub new: PathContent,
+}
+
+/// What stands at a path of a tree. Symlinks are never part of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathContent {
+    /// A submodule's commit.
+    Gitlink(ObjectId),
+    /// A regular file.
+    File {
+        /// Whether its owner may execute it.
+        executable: bool,
+        /// Its bytes.
+        content: Vec<u8>,
+    },
+}
