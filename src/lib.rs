@@ -46,7 +46,8 @@
 //!
 //! # Invariants
 //!
-//! - Reading starts no process and runs nothing that a repository configures.
+//! - Reading starts no process and runs nothing that a repository configures. (`lock` alone may ask
+//!   the `nix` program for a source that is not at hand, and never with `--offline`.)
 //! - Nothing outside the state directory is written by a verb that looks.
 //! - An effect is journalled before it happens and after it happened.
 //! - Unknown is never healthy, never up to date, never approved.

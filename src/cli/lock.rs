@@ -1,4 +1,6 @@
 //! `lock`: a flake's lock, checked and remade as Nix does, from sources on this machine.
+//!
+//! What is not there is asked of the `nix` program, if there is one and `--offline` was not said.
 
 mod hash;
 mod inputs;
@@ -12,11 +14,12 @@ use clap::Subcommand;
 use super::place::{self, shown};
 use super::show::{self, Paint};
 use super::{Exit, Failure, Global};
-use crate::adapters::flake_sources::{LocalSources, write_lock};
+use crate::adapters::flake_sources::{AskingNix, LocalSources, write_lock};
 use crate::adapters::git::{DiscoverSettings, GitRepository};
 use crate::adapters::mirrors::Mirrors;
 use crate::adapters::state_dir::StateDir;
 use crate::domain::flake::lock::Lock;
+use crate::domain::flake::reference::FlakeRef;
 use crate::domain::flake::relock::{InputPath, RelockError, Relocked, Request, Update, Warning, relock};
 use crate::domain::text;
 use crate::domain::url::RepoIdentity;
@@ -109,8 +112,9 @@ fn check(
     exit_code: bool,
 ) -> Result<Exit, Failure> {
     let flake = Flake::open(dir)?;
-    let made = flake.relock(global, from, &BTreeMap::new())?;
-    let report = shown::Report::new("check", flake.before(), &made, &BTreeSet::new(), duplicates);
+    let (made, asked) = flake.relock(global, from, &BTreeMap::new())?;
+    let report =
+        shown::Report::new("check", flake.before(), &made, &BTreeSet::new(), duplicates).asked(&asked);
     if global.json {
         show::json(&report)?;
     } else {
@@ -128,11 +132,11 @@ fn update(
 ) -> Result<Exit, Failure> {
     let updates = inputs.iter().map(|input| parse_update(input)).collect::<Result<BTreeMap<_, _>, _>>()?;
     let flake = Flake::open(dir)?;
-    let made = flake.relock(global, from, &updates)?;
+    let (made, asked) = flake.relock(global, from, &updates)?;
     refuse_unknown(&made)?;
     let file = made.file(flake.lock.as_ref().map(|(bytes, lock)| (lock, bytes.as_slice())));
     let declared: BTreeSet<String> = updates.keys().filter_map(|path| path.first().cloned()).collect();
-    let report = shown::Report::new("update", flake.before(), &made, &declared, false);
+    let report = shown::Report::new("update", flake.before(), &made, &declared, false).asked(&asked);
     if stdout {
         return show::data(&String::from_utf8_lossy(&file));
     }
@@ -214,12 +218,13 @@ impl Flake {
         self.lock.as_ref().map(|(_, lock)| lock)
     }
 
+    /// The lock made anew, and the sources that Nix was asked for.
     fn relock(
         &self,
         global: &Global,
         from: &From,
         updates: &BTreeMap<InputPath, Update>,
-    ) -> Result<Relocked, Failure> {
+    ) -> Result<(Relocked, Vec<FlakeRef>), Failure> {
         let mut sources = LocalSources::new(&self.top);
         for source in &from.sources {
             let (identity, path) = parse_source(source)?;
@@ -238,7 +243,13 @@ impl Flake {
             updates,
             strict: from.strict,
         };
-        relock(request, &sources).map_err(|error| self.failure(error))
+        if global.offline {
+            let made = relock(request, &sources).map_err(|error| self.failure(global, error))?;
+            return Ok((made, Vec::new()));
+        }
+        let asking = AskingNix::new(&sources);
+        let made = relock(request, &asking).map_err(|error| self.failure(global, error))?;
+        Ok((made, asking.answered()))
     }
 
     /// The modules of the workspace that the flake belongs to: their mirrors and checkouts. A
@@ -263,15 +274,15 @@ impl Flake {
         }
     }
 
-    fn failure(&self, error: RelockError) -> Failure {
+    fn failure(&self, global: &Global, error: RelockError) -> Failure {
         let attempted = format!("cannot lock the flake in {}", shown(&self.dir));
         let mut failure = Failure::new(Exit::Failed, attempted);
         match error {
             RelockError::Needs(needed) => {
                 failure.causes = needed.iter().map(ToString::to_string).collect();
-                failure.hint(
-                    "name a clone of each with --source OWNER/REPO=GIT_DIR, or a directory of them with --sources DIR",
-                )
+                let name = "name a clone of each with --source OWNER/REPO=GIT_DIR, or a directory of them with --sources DIR";
+                let ask = if global.offline { "; without --offline the nix program is asked" } else { "" };
+                failure.hint(format!("{name}{ask}"))
             }
             RelockError::Pinned { .. } => {
                 failure.causes.push(error.to_string());

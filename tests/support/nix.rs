@@ -33,6 +33,19 @@ pub fn current(what: &str) -> Option<PathBuf> {
     found
 }
 
+/// Debian's Nix: `$LAMBDA_OS_NIX_OLD`, else the `nix` of the machine where that is a 2.8.
+pub fn old(what: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("LAMBDA_OS_NIX_OLD").map(PathBuf::from);
+    let found = named.into_iter().chain([PathBuf::from("/usr/bin/nix")]).find(|program| {
+        let version = Command::new(program).arg("--version").output();
+        version.is_ok_and(|version| version.stdout.starts_with(b"nix (Nix) 2.8"))
+    });
+    if found.is_none() {
+        eprintln!("SKIPPED: {what}: no Nix 2.8");
+    }
+    found
+}
+
 impl Nix {
     /// Under `dir`.
     pub fn new(dir: &Path) -> Self {

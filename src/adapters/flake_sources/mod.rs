@@ -2,7 +2,8 @@
 //!
 //! In: where repositories are (mirrors, checkouts, what the user names). Out: [`FlakeSources`],
 //! what a lock records of a source and the files in it, read from git objects. No process is
-//! started, nothing of a repository's configuration is run, nothing is written, no network.
+//! started, nothing of a repository's configuration is run, nothing is written, no network;
+//! [`AskingNix`] alone goes further, for what is not at hand.
 //!
 //! All repositories of one identity are one object database; where a branch is, the first that
 //! has it says. Only `git+file:` inputs are read where they are; a repository of any other input
@@ -10,6 +11,7 @@
 
 mod disk;
 mod folder;
+mod nix_program;
 mod repository;
 
 use std::cell::RefCell;
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use self::folder::Folder;
+pub use self::nix_program::AskingNix;
 use self::repository::Repositories;
 use super::git::nar::{Fetched, SourceFacts, source_facts};
 use crate::domain::flake::nar::NarHash;

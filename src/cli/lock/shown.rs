@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cli::show::Paint;
 use crate::domain::flake::lock::{Change, Lock, State};
 use crate::domain::flake::reference::FlakeRef;
-use crate::domain::flake::relock::{Relocked, Warning};
+use crate::domain::flake::relock::{Relocked, Warning, shown_reference};
 use crate::domain::text;
 
 /// What `--json` prints. Everything but `locked` and `original` is inert text.
@@ -25,6 +25,9 @@ pub(super) struct Report {
     warnings: Vec<String>,
     /// Inputs whose `follows` were kept without their source: it is not at hand.
     assumed: Vec<String>,
+    /// Sources that were not on this machine, and that the `nix` program answered for.
+    #[serde(rename = "byNix", skip_serializing_if = "Vec::is_empty")]
+    by_nix: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duplicates: Option<Vec<Twice>>,
 }
@@ -85,8 +88,16 @@ impl Report {
             outside: outside.iter().map(|(path, _)| shown(path)).collect(),
             warnings: made.warnings.iter().map(warning).collect(),
             assumed: made.assumed.iter().map(|path| shown(path)).collect(),
+            by_nix: Vec::new(),
             duplicates: duplicates.then(|| twice(&made.lock)),
         }
+    }
+
+    /// The same with the sources that Nix answered for.
+    pub(super) fn asked(mut self, asked: &[FlakeRef]) -> Self {
+        let shown: BTreeSet<String> = asked.iter().map(shown_reference).collect();
+        self.by_nix = shown.into_iter().collect();
+        self
     }
 
     pub(super) fn text(&self, paint: Paint) -> String {
@@ -116,6 +127,9 @@ impl Report {
         if !self.assumed.is_empty() {
             let what = "kept without their sources, which are not at hand (--strict asks for them)";
             let _ = writeln!(out, "{what}: {}", self.assumed.join(" "));
+        }
+        if !self.by_nix.is_empty() {
+            let _ = writeln!(out, "not on this machine, and asked of Nix: {}", self.by_nix.join(" "));
         }
         for twice in self.duplicates.iter().flatten() {
             let _ = writeln!(out, "{} is locked at {} revisions", twice.repository, twice.revisions.len());

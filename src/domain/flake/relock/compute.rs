@@ -302,7 +302,7 @@ impl Walk<'_> {
             let own = &path[flake.follows_prefix.len().min(path.len())..];
             let inner = unconfirmed.iter().all(|follows| follows.starts_with(own));
             refetch = true;
-            if inner && !self.request.strict && self.probe(&locked, place).is_err() {
+            if inner && !self.request.strict && !self.at_hand(&locked, place) {
                 refetch = false;
                 self.assumed.insert(path.clone());
             }
@@ -520,12 +520,12 @@ impl Walk<'_> {
     }
 
     /// Whether a kept flake's source is at hand.
-    fn probe(&self, locked: &FlakeRef, place: &Place) -> Result<(), SourceError> {
+    fn at_hand(&self, locked: &FlakeRef, place: &Place) -> bool {
         let (place, dir) = match locked.relative_path() {
             Some(_) => (place.clone(), relative_dir(locked, place).unwrap_or_default()),
             None => (Place { tree: Some(Rc::new(locked.clone())), dir: Vec::new() }, segments(locked.dir())),
         };
-        self.sources.read(place.tree(), &Place { tree: None, dir }.join("flake.nix")).map(drop)
+        self.sources.at_hand(place.tree(), &Place { tree: None, dir }.join("flake.nix"))
     }
 }
 

@@ -171,7 +171,8 @@ fn file(at: &[String], name: &str) -> String {
 }
 
 /// A reference for people: the URL form as far as it has one, else its attributes.
-pub(super) fn reference(of: &FlakeRef) -> String {
+#[must_use]
+pub fn reference(of: &FlakeRef) -> String {
     let text = |name| of.text(name).unwrap_or("");
     let mut shown = match of.kind() {
         kind @ ("github" | "gitlab" | "sourcehut") => {

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::lock::Lock;
 use super::reference::FlakeRef;
 
-pub use error::{Needed, RelockError};
+pub use error::{Needed, RelockError, reference as shown_reference};
 
 /// The names of inputs from the root flake down.
 pub type InputPath = Vec<String>;
@@ -76,6 +76,12 @@ pub trait FlakeSources {
     /// # Errors
     /// When the tree is not at hand, or is damaged.
     fn read(&self, tree: Tree<'_>, path: &str) -> Result<Option<Vec<u8>>, SourceError>;
+
+    /// Whether a file of a tree can be read without going anywhere for it: asked where a source
+    /// is only wanted to confirm what may be assumed.
+    fn at_hand(&self, tree: Tree<'_>, path: &str) -> bool {
+        self.read(tree, path).is_ok()
+    }
 }
 
 /// Why a source does not answer.
