@@ -137,7 +137,7 @@ fn log(global: &Global, args: &LogArgs) -> Result<Exit, Failure> {
         .map(|record| {
             vec![
                 record.seq.to_string(),
-                utc(record.wall_ms),
+                show::utc(record.wall_ms),
                 text::inert(&record.kind),
                 text::clipped(&text::inert(&record.subject), 40),
                 text::clipped(&text::inert(&record.body.to_string()), 120),
@@ -190,7 +190,7 @@ fn show_entry(global: &Global, seq: u64) -> Result<Exit, Failure> {
             json!({"schema": "lambda-os/audit-show/v1", "entry": record, "cid": cid, "objects": objects});
         return show::json(&value);
     }
-    let mut said = format!("entry {seq}  {}  {}\n", utc(record.wall_ms), text::inert(&record.kind));
+    let mut said = format!("entry {seq}  {}  {}\n", show::utc(record.wall_ms), text::inert(&record.kind));
     if let Some(cid) = cid {
         let _ = writeln!(said, "identity  {cid}");
     }
@@ -354,34 +354,4 @@ fn export_to(global: &Global, out: Option<&Path>) -> Result<Exit, Failure> {
         "wrote {} entries and {objects} objects to {place}\nverify it anywhere: lambda-os audit verify --bundle {place}\n",
         bundle.entries
     ))
-}
-
-/// `2026-11-22 06:28:31Z`, from Unix milliseconds (days to civil date after Howard Hinnant's
-/// `civil_from_days`).
-fn utc(wall_ms: i64) -> String {
-    let seconds = wall_ms.div_euclid(1000);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_shown_in_utc() {
-        assert_eq!(utc(0), "1970-01-01 00:00:00Z");
-        assert_eq!(utc(951_782_400_000), "2000-02-29 00:00:00Z");
-        assert_eq!(utc(1_790_000_000_999), "2026-09-21 14:13:20Z");
-        assert_eq!(utc(-1), "1969-12-31 23:59:59Z");
-    }
 }

@@ -30,6 +30,7 @@ mod outdated;
 mod pin;
 mod place;
 mod plan;
+mod proposal;
 mod report;
 mod run;
 mod snapshot;
@@ -112,6 +113,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Run cycles: once, or until stopped
     Run(run::Args),
+    /// Show what is proposed, decide over it, and apply it
+    Proposal(proposal::Args),
     /// Show and check the places that record each module's revision
     Pin(pin::Args),
     /// Check and remake a flake's lock as Nix does, from sources on this machine
@@ -179,6 +182,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Outdated(args) => outdated::run(global, args),
         Command::Plan(args) => plan::run(global, args),
         Command::Run(args) => run::run(global, args),
+        Command::Proposal(args) => proposal::run(global, args),
         Command::Pin(args) => pin::run(global, args),
         Command::Lock(args) => lock::run(global, args),
         Command::Hold(args) => hold::hold(global, args),

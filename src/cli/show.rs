@@ -95,6 +95,37 @@ pub fn table(rows: &[Vec<String>]) -> String {
     shown
 }
 
+/// `2026-11-22 06:28:31Z`, from Unix milliseconds (days to civil date after Howard Hinnant's
+/// `civil_from_days`).
+#[must_use]
+pub fn utc(wall_ms: i64) -> String {
+    let seconds = wall_ms.div_euclid(1000);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// A stretch of time in its two largest units: `3 d 4 h`, `12 min`, `5 s`.
+#[must_use]
+pub fn stretch(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
 /// Write data to standard output. A closed pipe ends the program quietly, as `head` expects.
 pub fn data(text: &str) -> Result<Exit, Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
@@ -137,6 +168,20 @@ pub(super) fn without_active(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_shown_in_utc() {
+        assert_eq!(utc(0), "1970-01-01 00:00:00Z");
+        assert_eq!(utc(951_782_400_000), "2000-02-29 00:00:00Z");
+        assert_eq!(utc(1_790_000_000_999), "2026-09-21 14:13:20Z");
+        assert_eq!(utc(-1), "1969-12-31 23:59:59Z");
+    }
+
+    #[test]
+    fn stretches_are_shown_in_two_units() {
+        let shown = [0, 59_999, 60_000, 3_599_999, 3_600_000, 90_000_000, -5].map(stretch);
+        assert_eq!(shown, ["0 s", "59 s", "1 min", "59 min", "1 h 0 min", "1 d 1 h", "0 s"]);
+    }
 
     #[test]
     fn json_is_inert_and_means_the_same() {

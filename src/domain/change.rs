@@ -79,6 +79,18 @@ pub enum EditPlace {
     DepGraph,
 }
 
+impl EditPlace {
+    /// The word that people and scripts see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FlakeLock => "flake.lock",
+            Self::FlakeNix => "flake.nix",
+            Self::DepGraph => "dependency map",
+        }
+    }
+}
+
 impl Delta {
     /// The bytes that the identity is of.
     ///

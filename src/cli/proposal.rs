@@ -1,0 +1,31 @@
+//! `proposal`: what was proposed, what it does, and deciding over it. One file for each verb.
+
+use clap::Subcommand;
+
+use super::{Exit, Failure, Global};
+
+mod list;
+mod resolve;
+mod show;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the proposals that are open; or all there ever were
+    List(list::Args),
+    /// Show one: what it does, to what, and how to test and undo it
+    Show(show::Args),
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    match &args.verb {
+        Verb::List(args) => list::run(global, args),
+        Verb::Show(args) => show::run(global, args),
+    }
+}

@@ -1,0 +1,123 @@
+//! `proposal list`: which proposals there are, in which state.
+
+use serde::Serialize;
+
+use crate::cli::open::Open;
+use crate::cli::show;
+use crate::cli::{Exit, Failure, Global};
+use crate::domain::id::{ChangeId, ObjectId, ProposalId};
+use crate::domain::plan::PinMove;
+use crate::domain::proposal::{ProposalRecord, Purpose, Stage, Track};
+use crate::ports::Clock as _;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Also those that are over: applied, superseded, rejected, withdrawn, expired
+    #[arg(long)]
+    all: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    proposals: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    id: ProposalId,
+    state: &'static str,
+    track: Track,
+    purpose: Purpose,
+    change: ChangeId,
+    pins: &'a [PinMove],
+    base: ObjectId,
+    made_wall_ms: i64,
+    expires_ms: i64,
+    ballots: usize,
+    supersedes: Option<ProposalId>,
+    notes: &'a [String],
+}
+
+pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let open = Open::new(global)?;
+    let state = open.state()?;
+    let mut rows: Vec<(&ProposalId, &ProposalRecord)> = state
+        .proposals
+        .iter()
+        .filter(|(_, record)| {
+            args.all || !matches!(record.stage, Stage::Closed { .. } | Stage::Applied { .. })
+        })
+        .collect();
+    rows.sort_by_key(|(id, record)| (record.made, **id));
+    if global.json {
+        let proposals = rows
+            .into_iter()
+            .map(|(id, record)| Row {
+                id: *id,
+                state: word(&record.stage),
+                track: record.track,
+                purpose: record.purpose,
+                change: record.change,
+                pins: &record.pins,
+                base: record.base,
+                made_wall_ms: record.made_wall_ms,
+                expires_ms: record.expires_ms,
+                ballots: record.ballots.len(),
+                supersedes: record.supersedes,
+                notes: &record.notes,
+            })
+            .collect();
+        return show::json(&Report { schema: "lambda-os/proposal-list/v1", proposals });
+    }
+    if rows.is_empty() && !global.quiet {
+        show::say(if state.proposals.is_empty() {
+            "no proposals yet: lambda-os run --once makes them"
+        } else {
+            "no open proposals; --all shows those that are over"
+        });
+    }
+    let now = open.clock.wall_ms();
+    let table: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|(id, record)| {
+            vec![
+                id.short(),
+                word(&record.stage).to_owned(),
+                record.track.as_str().to_owned(),
+                show::stretch(now.saturating_sub(record.made_wall_ms)),
+                pins(record),
+            ]
+        })
+        .collect();
+    show::data(&show::table(&table))
+}
+
+/// The state of a proposal in one word.
+pub(super) fn word(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Open => "open",
+        Stage::Applying { .. } => "applying",
+        Stage::Applied { .. } => "applied",
+        Stage::Stuck { .. } => "stuck",
+        Stage::Closed { outcome, .. } => outcome.as_str(),
+    }
+}
+
+/// What moves, in a line.
+fn pins(record: &ProposalRecord) -> String {
+    let moves: Vec<String> = record
+        .pins
+        .iter()
+        .map(|pin| {
+            if pin.from == pin.to {
+                format!("{} {} (realign)", pin.module, pin.to.short())
+            } else {
+                format!("{} {} → {}", pin.module, pin.from.short(), pin.to.short())
+            }
+        })
+        .collect();
+    moves.join(", ")
+}
