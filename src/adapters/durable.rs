@@ -48,13 +48,16 @@ pub enum Open {
     New,
     /// It is made when it is not there; its content stays.
     Keep,
+    /// It must not exist, and gets these rights less the umask: for files that are not ours alone.
+    NewWith(u32),
 }
 
 /// The system calls that change what is on disk. Reading needs no protection and goes around it.
 pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Make a directory with rights 0700; it is no error when it exists.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
-    /// Open a file with rights 0600 for reading and writing, never through a symlink at the end.
+    /// Open a file with rights 0600 (see [`Open`]) for reading and writing, never through a symlink
+    /// at the end.
     fn open(&self, path: &Path, how: Open) -> io::Result<DiskFile>;
     /// Write at a place; may write less than asked.
     fn write_at(&self, file: &DiskFile, bytes: &[u8], offset: u64) -> io::Result<usize>;
@@ -88,6 +91,7 @@ impl Disk for RealDisk {
         options.read(true).write(true).mode(0o600).custom_flags(no_follow);
         match how {
             Open::New => options.create_new(true),
+            Open::NewWith(mode) => options.create_new(true).mode(mode),
             Open::Keep => options.create(true).truncate(false),
         };
         Ok(DiskFile { file: options.open(path)?, path: path.to_owned() })
@@ -210,15 +214,7 @@ pub fn write_file_via(
 ) -> Result<(), WriteError> {
     let temp = temporary.join(temp_name(path));
     let attempt = || -> Result<(), WriteError> {
-        let file = match disk.open(&temp, Open::New) {
-            // Left by a process with our id that died: nobody else uses this name.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                disk.remove(&temp).map_err(WriteError::Refused)?;
-                disk.open(&temp, Open::New)
-            }
-            opened => opened,
-        }
-        .map_err(WriteError::Refused)?;
+        let file = open_new(disk, &temp, Open::New).map_err(WriteError::Refused)?;
         write_all_at(disk, &file, bytes, 0).map_err(WriteError::Refused)?;
         if durability == Durability::Synced {
             disk.sync_data(&file).map_err(WriteError::Unknown)?;
@@ -236,8 +232,53 @@ pub fn write_file_via(
     Ok(())
 }
 
-/// A name that no other process writes to.
-fn temp_name(path: &Path) -> OsString {
+/// Put a whole file in place, synced, by way of `temp`, with rights that `open` and `adjusted` give
+/// (from those that the umask left to those that are wanted; `None` leaves them). The directory is
+/// not synced: the caller does that once for many files.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn put_file(
+    disk: &dyn Disk,
+    temp: &Path,
+    path: &Path,
+    bytes: &[u8],
+    open: Open,
+    adjusted: impl Fn(u32) -> Option<u32>,
+) -> Result<(), WriteError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let attempt = || -> Result<(), WriteError> {
+        let file = open_new(disk, temp, open).map_err(WriteError::Refused)?;
+        let mode = file.metadata().map_err(WriteError::Refused)?.permissions().mode() & 0o7777;
+        if let Some(wanted) = adjusted(mode).filter(|wanted| *wanted != mode) {
+            let rights = std::fs::Permissions::from_mode(wanted);
+            file.set_permissions(rights).map_err(WriteError::Refused)?;
+        }
+        write_all_at(disk, &file, bytes, 0).map_err(WriteError::Refused)?;
+        disk.sync_data(&file).map_err(WriteError::Unknown)?;
+        disk.rename(temp, path).map_err(WriteError::Refused)
+    };
+    attempt().inspect_err(|_| {
+        // A full disk needs the space back; when even this fails the name is taken over later.
+        let _ = disk.remove(temp);
+    })
+}
+
+/// Open a file that must not exist, taking over what a process with our id left when it died:
+/// nobody else uses such a name.
+fn open_new(disk: &dyn Disk, temp: &Path, how: Open) -> io::Result<DiskFile> {
+    match disk.open(temp, how) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(temp)?;
+            disk.open(temp, how)
+        }
+        opened => opened,
+    }
+}
+
+/// A name that no other process writes to, and that [`sweep`] knows.
+#[must_use]
+pub fn temp_name(path: &Path) -> OsString {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     name

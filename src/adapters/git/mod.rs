@@ -1,7 +1,7 @@
-//! The operator's superproject and its checkouts, only ever read.
+//! The operator's superproject and its checkouts, read; and changes built for it.
 //!
 //! In: a directory. Out: [`Discovery`], [`Snapshot`] and file contents. On the ordinary path no
-//! process is started; what the repository configures is never run; nothing is written, the
+//! process is started; what the repository configures is never run; reading writes nothing, the
 //! index included; no symlink inside a work tree is followed. One repository is read in this
 //! order, each step a file here:
 //!
@@ -36,6 +36,7 @@
 //! [`ModifiedOrFiltered`]: crate::domain::snapshot::ChangeKind::ModifiedOrFiltered
 
 mod archive;
+mod build;
 
 pub mod nar;
 
@@ -48,7 +49,9 @@ use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::durable::{Disk, RealDisk};
 use crate::domain::discover::{DiscoverInput, discover};
 use crate::domain::flake::root_inputs;
 use crate::domain::id::{ObjectId, RepoPath};
@@ -75,6 +78,7 @@ mod pool;
 mod refs;
 mod snapshot;
 mod subst;
+mod superproject;
 mod untracked;
 mod walk;
 
@@ -102,6 +106,8 @@ pub struct GitRepository {
     settings: DiscoverSettings,
     environment: Environment,
     operator: Config,
+    /// What writes, for [`Superproject`](crate::ports::Superproject).
+    disk: Arc<dyn Disk>,
 }
 
 impl GitRepository {
@@ -125,9 +131,16 @@ impl GitRepository {
         };
         let (work_tree, dirs) = locate::upwards(path).map_err(failed)?;
         let operator = Config::of_operator(&environment, Conditions::default()).map_err(failed)?;
-        let repository = Self { work_tree, dirs, settings, environment, operator };
+        let repository = Self { work_tree, dirs, settings, environment, operator, disk: Arc::new(RealDisk) };
         repository.opened(&SnapshotOptions::default()).map_err(failed)?;
         Ok(repository)
+    }
+
+    /// The same, writing through another disk: for tests that make writes fail.
+    #[must_use]
+    pub fn with_disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = disk;
+        self
     }
 
     /// The top of the work tree.

@@ -83,6 +83,20 @@ impl Objects {
         Ok(Some(object.data().to_vec()))
     }
 
+    /// The directory that the objects are in.
+    pub(super) fn directory(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether an object is there, of whatever kind; not when that cannot be told.
+    pub(super) fn has(&self, id: ObjectId) -> bool {
+        if self.sha256 || std::str::from_utf8(self.dir.as_os_str().as_bytes()).is_err() {
+            return self.plumbing.object(id).is_ok_and(|found| found.is_some());
+        }
+        let oid = Oid::from_bytes(id.as_bytes());
+        oid.is_ok_and(|oid| self.odb().is_ok_and(|odb| odb.exists(oid)))
+    }
+
     /// A blob's content.
     pub(super) fn blob(&self, id: ObjectId) -> Read<Option<Vec<u8>>> {
         self.object(id, "blob")
@@ -190,6 +204,11 @@ fn parse_tree(content: &[u8], id_len: usize) -> Option<Vec<TreeEntry>> {
         rest = &tail[id_len..];
     }
     Some(entries)
+}
+
+/// Put entries into git's order.
+pub(super) fn in_order(entries: &mut [TreeEntry]) {
+    entries.sort_by(|left, right| sort_key(left).cmp(sort_key(right)));
 }
 
 /// git's order of tree entries: as if a directory's name ended with `/`.
