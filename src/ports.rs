@@ -9,6 +9,7 @@ use crate::domain::audit::entry::Entry;
 use crate::domain::change::{PathContent, PathEdit};
 use crate::domain::event::Event;
 use crate::domain::health::Verdict;
+use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{Cid, ModuleName, ObjectId, RepoPath};
 use crate::domain::module::{Discovery, Module};
 use crate::domain::snapshot::Snapshot;
@@ -264,6 +265,18 @@ pub trait Sources: Sync {
     /// # Errors
     /// When the mirror cannot be read; an absent file or commit is `None`.
     fn file(&self, module: &Module, commit: ObjectId, path: &RepoPath) -> PortResult<Option<Vec<u8>>>;
+
+    /// The commits and file changes that `to` has and `from` has not.
+    ///
+    /// # Errors
+    /// When an object database cannot be read; what only parts lack is said in the result.
+    fn history(
+        &self,
+        module: &Module,
+        from: ObjectId,
+        to: ObjectId,
+        limits: HistoryLimits,
+    ) -> PortResult<History>;
 }
 
 /// The journal's writing side: one writer at a time.

@@ -27,6 +27,8 @@ pub mod graph;
 
 pub mod upgrade;
 
+pub mod history;
+
 pub mod health;
 
 pub mod plan;

@@ -47,6 +47,11 @@ impl Objects {
         Ok(Self(odb))
     }
 
+    /// The database itself.
+    pub(super) fn into_odb(self) -> Odb<'static> {
+        self.0
+    }
+
     /// Commits on each side that the other has not, as `git rev-list --count` both ways.
     ///
     /// Paints down from both ends, newest first. It goes on until nothing is left that is not

@@ -21,6 +21,7 @@ use self::mirror::{Memory, Mirror};
 use self::pool::Caps;
 use self::remote::{Access, Advertised, Refusal};
 use super::clock::SystemClock;
+use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{ObjectId, RepoPath};
 use crate::domain::module::Module;
 use crate::domain::url::RemoteUrl;
@@ -28,6 +29,7 @@ use crate::ports::{Clock, DetectOptions, PortResult, Relation, Sources, Upstream
 
 mod history;
 mod local;
+mod log;
 mod mirror;
 mod pool;
 mod remote;
@@ -428,5 +430,15 @@ impl Sources for Mirrors {
 
     fn file(&self, module: &Module, commit: ObjectId, path: &RepoPath) -> PortResult<Option<Vec<u8>>> {
         Objects::open(&self.object_directories(module))?.file(commit, path)
+    }
+
+    fn history(
+        &self,
+        module: &Module,
+        from: ObjectId,
+        to: ObjectId,
+        limits: HistoryLimits,
+    ) -> PortResult<History> {
+        Objects::open(&self.object_directories(module))?.history(from, to, limits)
     }
 }
