@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::domain::audit::entry::Entry;
 use crate::domain::change::{PathContent, PathEdit};
 use crate::domain::event::Event;
+use crate::domain::flake::nar::NarHash;
+use crate::domain::flake::relock::{FlakeSources, SourceError};
 use crate::domain::health::Verdict;
 use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{Cid, ModuleName, ObjectId, RepoPath};
@@ -277,6 +279,19 @@ pub trait Sources: Sync {
         to: ObjectId,
         limits: HistoryLimits,
     ) -> PortResult<History>;
+
+    /// These modules as sources of flakes, from their mirrors and checkouts, for one thread. The
+    /// root flake's own tree is not in it: whoever asks knows which one is meant.
+    fn flakes(&self, modules: &[Module]) -> Box<dyn ModuleSources + '_>;
+}
+
+/// Modules as sources of flakes.
+pub trait ModuleSources: FlakeSources {
+    /// The hash of all files of a module's commit as git has them.
+    ///
+    /// # Errors
+    /// When they are not at hand.
+    fn hash(&self, module: &Module, commit: ObjectId) -> Result<NarHash, SourceError>;
 }
 
 /// The journal's writing side: one writer at a time.

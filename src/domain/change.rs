@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::canonical::{self, CanonicalError};
 use super::id::{ChangeId, Cid, ModuleName, ObjectId, RepoPath};
 
+pub mod edits;
+pub mod wired;
+
 /// The version of the canonical form of a [`Delta`].
 pub const DELTA_VERSION: u32 = 1;
 

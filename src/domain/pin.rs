@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::change::wired::wired;
 use super::flake::dep_graph::DepGraph;
 use super::flake::lock::{Lock, Node, NodeId};
 use super::flake::nix_reader::InputSpec;
@@ -240,14 +241,8 @@ fn dep_graph(
     let Some(entry) = map.entries.get(input) else {
         return ("the dependency map has no entry for it".to_owned(), true);
     };
-    let mut wanted: BTreeSet<&ModuleName> = BTreeSet::new();
-    let root_names: BTreeMap<NodeId, &str> =
-        lock.root_inputs().filter_map(|(name, node)| Some((node?, name))).collect();
-    for (_, target) in lock.inputs(node) {
-        let Some(target) = target else { continue };
-        let by_name = root_names.get(&target).and_then(|name| names.of_input(name));
-        wanted.extend(by_name.or_else(|| names.of_reference(lock.node(target).locked.as_ref())));
-    }
+    let mut wanted: BTreeSet<&ModuleName> =
+        wired(lock, node, names).into_values().map(|(_, module)| module).collect();
     let listed: BTreeSet<&ModuleName> = entry.deps.iter().filter_map(|dep| names.of_input(dep)).collect();
     wanted.remove(&module.name);
     let said = |what: &str, names: Vec<&&ModuleName>| {

@@ -12,6 +12,8 @@ pub mod pins;
 
 pub mod plan;
 
+pub mod propose;
+
 pub mod recover;
 
 pub mod status;

@@ -28,8 +28,10 @@ use crate::domain::flake::nar::NarHash;
 use crate::domain::flake::reference::{Attr, FlakeRef};
 use crate::domain::flake::relock::{FlakeSources, SourceError, Tree};
 use crate::domain::id::ObjectId;
+use crate::domain::module::Module;
 use crate::domain::text;
 use crate::domain::url::RepoIdentity;
+use crate::ports::ModuleSources;
 
 /// The largest file that is read out of a source.
 const MAX_FILE: u64 = 64 << 20;
@@ -98,6 +100,21 @@ impl LocalSources {
         }
         let opened = Rc::new(Repositories::open(&places, local.is_some())?);
         self.opened.borrow_mut().insert(key, Rc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// The repositories of a module.
+    fn of_module(&self, module: &Module) -> Result<Rc<Repositories>, SourceError> {
+        let key = module.identity.as_str();
+        if let Some(opened) = self.opened.borrow().get(key) {
+            return Ok(Rc::clone(opened));
+        }
+        let places = self.places(&module.identity);
+        if places.is_empty() {
+            return Err(not_at_hand(&format!("no repository of {} was named", text::inert(key))));
+        }
+        let opened = Rc::new(Repositories::open(&places, false)?);
+        self.opened.borrow_mut().insert(key.to_owned(), Rc::clone(&opened));
         Ok(opened)
     }
 
@@ -218,6 +235,14 @@ impl FlakeSources for LocalSources {
             }
             kind => Err(not_at_hand(&format!("inputs of type {} are not fetched here", text::quoted(kind)))),
         }
+    }
+}
+
+impl ModuleSources for LocalSources {
+    fn hash(&self, module: &Module, commit: ObjectId) -> Result<NarHash, SourceError> {
+        let repositories = self.of_module(module)?;
+        let commit = repositories.commit(&commit.to_string())?;
+        Ok(self.facts(&repositories, commit, Fetched::Git)?.nar_hash)
     }
 }
 

@@ -21,11 +21,14 @@ use self::mirror::{Memory, Mirror};
 use self::pool::Caps;
 use self::remote::{Access, Advertised, Refusal};
 use super::clock::SystemClock;
+use super::flake_sources::LocalSources;
 use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{ObjectId, RepoPath};
 use crate::domain::module::Module;
 use crate::domain::url::RemoteUrl;
-use crate::ports::{Clock, DetectOptions, PortResult, Relation, Sources, Upstream, UpstreamAnswer};
+use crate::ports::{
+    Clock, DetectOptions, ModuleSources, PortResult, Relation, Sources, Upstream, UpstreamAnswer,
+};
 
 mod history;
 mod local;
@@ -440,5 +443,15 @@ impl Sources for Mirrors {
         limits: HistoryLimits,
     ) -> PortResult<History> {
         Objects::open(&self.object_directories(module))?.history(from, to, limits)
+    }
+
+    fn flakes(&self, modules: &[Module]) -> Box<dyn ModuleSources + '_> {
+        let mut sources = LocalSources::new(&self.work_tree);
+        for module in modules {
+            for (path, head) in self.repositories(module) {
+                sources.add(module.identity.clone(), &path, head);
+            }
+        }
+        Box::new(sources)
     }
 }

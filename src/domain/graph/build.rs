@@ -46,6 +46,7 @@ pub struct OwnFlake {
 pub(in crate::domain) struct Names<'a> {
     by_identity: BTreeMap<&'a RepoIdentity, &'a ModuleName>,
     by_input: BTreeMap<&'a str, &'a ModuleName>,
+    inputs: BTreeMap<&'a ModuleName, &'a str>,
 }
 
 impl<'a> Names<'a> {
@@ -65,11 +66,17 @@ impl<'a> Names<'a> {
                 by_input.insert(input, &module.name);
             }
         }
-        Self { by_identity, by_input }
+        let inputs = by_input.iter().map(|(input, module)| (*module, *input)).collect();
+        Self { by_identity, by_input, inputs }
     }
 
     pub(in crate::domain) fn of_input(&self, input: &str) -> Option<&'a ModuleName> {
         self.by_input.get(input).copied()
+    }
+
+    /// The root input that a module is.
+    pub(in crate::domain) fn input_of(&self, module: &ModuleName) -> Option<&'a str> {
+        self.inputs.get(module).copied()
     }
 
     pub(in crate::domain) fn of_reference(&self, reference: Option<&FlakeRef>) -> Option<&'a ModuleName> {
