@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::{Exit, Failure, Global};
 
 mod list;
+mod page;
 mod resolve;
 mod show;
 

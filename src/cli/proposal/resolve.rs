@@ -53,7 +53,8 @@ pub(super) fn resolve(wanted: &str, proposals: &Proposals) -> Result<ProposalId,
     }
 }
 
-fn none(wanted: &str) -> Failure {
+/// Nothing is named so.
+pub(super) fn none(wanted: &str) -> Failure {
     Failure::new(Exit::Usage, format!("there is no proposal {}", text::quoted(wanted)))
         .hint("lambda-os proposal list --all; a proposal is named by a part of its id, or by its module")
 }

@@ -1,19 +1,23 @@
 //! `proposal show`: everything that a person should see before deciding.
-
-use std::fmt::Write as _;
+//!
+//! What is gathered here is also what is shown before a ballot is signed. Nothing is taken from
+//! the proposal on trust that the workspace can say itself: the upstream log comes from the
+//! mirrors, what is affected from the graph, the pins and edits from the change stored by content.
 
 use serde::Serialize;
 
-use super::{list, resolve};
+use super::{page, resolve};
 use crate::adapters::journal::JournalReader;
 use crate::cli::open::Open;
 use crate::cli::show::{self, Paint};
 use crate::cli::{Exit, Failure, Global};
-use crate::domain::change::{Delta, Edit};
-use crate::domain::id::ProposalId;
-use crate::domain::proposal::{ProposalRecord, Stage};
-use crate::domain::text;
-use crate::ports::{Clock as _, FailureKind, PortError};
+use crate::domain::change::Delta;
+use crate::domain::history::{History, HistoryLimits};
+use crate::domain::id::{ModuleName, ProposalId};
+use crate::domain::proposal::ProposalRecord;
+use crate::domain::state::State;
+use crate::ops::order;
+use crate::ports::{Clock as _, FailureKind, PortError, SnapshotOptions, Sources as _};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -23,26 +27,79 @@ pub(super) struct Args {
     proposal: String,
 }
 
-/// What `--json` prints.
+/// All that is known of one proposal. Also what `--json` prints.
 #[derive(Serialize)]
-struct Report<'a> {
+pub(super) struct Shown {
     schema: &'static str,
-    id: ProposalId,
+    pub(super) id: ProposalId,
     #[serde(flatten)]
-    record: &'a ProposalRecord,
-    delta: &'a Delta,
+    pub(super) record: ProposalRecord,
+    pub(super) delta: Delta,
+    /// For each pin that moves: what it brings.
+    pub(super) upstream: Vec<Upstream>,
+    /// Every module that depends on one that moves, directly or not.
+    pub(super) affects: Vec<ModuleName>,
+    /// Whether the change was verified: never, in this version.
+    pub(super) verified: bool,
+    /// When it was looked at, Unix milliseconds.
+    pub(super) seen_wall_ms: i64,
+}
+
+/// What moving one pin brings from upstream.
+#[derive(Serialize)]
+pub(super) struct Upstream {
+    pub(super) module: ModuleName,
+    /// Absent when it cannot be read.
+    pub(super) history: Option<History>,
+    /// Why it cannot be read.
+    pub(super) unreadable: Option<String>,
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let open = Open::new(global)?;
     let state = open.state()?;
     let id = resolve::resolve(&args.proposal, &state.proposals)?;
-    let record = &state.proposals[&id];
-    let delta = delta(&JournalReader::open(&open.state_dir)?, record)?;
+    let shown = gather(&open, &state, id)?;
     if global.json {
-        return show::json(&Report { schema: "lambda-os/proposal-show/v1", id, record, delta: &delta });
+        return show::json(&shown);
     }
-    show::data(&text_of(id, record, &delta, open.clock.wall_ms(), Paint::stdout(global)))
+    show::data(&page::page(&shown, Paint::stdout(global)))
+}
+
+/// Look everything up.
+pub(super) fn gather(open: &Open, state: &State, id: ProposalId) -> Result<Shown, Failure> {
+    let record = state.proposals.get(&id).cloned().ok_or_else(|| resolve::none(&id.to_string()))?;
+    let delta = delta(&JournalReader::open(&open.state_dir)?, &record)?;
+    let quick = SnapshotOptions { hash_untracked_bytes: None, ..open.settings.snapshot_options() };
+    let seen = order::see(&open.repository, &open.sources, &quick)?;
+    let moved: Vec<ModuleName> = record.pins.iter().map(|pin| pin.module.clone()).collect();
+    let affects = order::order(&seen.discovery, &seen.wiring).blast_radius(&moved);
+    let upstream = record
+        .pins
+        .iter()
+        .filter(|pin| pin.from != pin.to)
+        .map(|pin| {
+            let module = seen.discovery.modules.iter().find(|module| module.name == pin.module);
+            let history =
+                module.map(|module| open.sources.history(module, pin.from, pin.to, HistoryLimits::default()));
+            let (history, unreadable) = match history {
+                None => (None, Some("it is no module of the workspace any more".to_owned())),
+                Some(Ok(history)) => (Some(history), None),
+                Some(Err(error)) => (None, Some(error.to_string())),
+            };
+            Upstream { module: pin.module.clone(), history, unreadable }
+        })
+        .collect();
+    Ok(Shown {
+        schema: "lambda-os/proposal-show/v1",
+        id,
+        record,
+        delta,
+        upstream,
+        affects,
+        verified: false,
+        seen_wall_ms: open.clock.wall_ms(),
+    })
 }
 
 /// The stored delta of a proposal, as what it was when it was proposed.
@@ -54,85 +111,4 @@ fn delta(journal: &JournalReader, record: &ProposalRecord) -> Result<Delta, Fail
     };
     let bytes = journal.load(&record.change.0)?.ok_or_else(|| broken("it is missing from objects/"))?;
     Ok(serde_json::from_slice(&bytes).map_err(|_| broken("it is no change that this program knows"))?)
-}
-
-fn text_of(id: ProposalId, record: &ProposalRecord, delta: &Delta, now_ms: i64, paint: Paint) -> String {
-    let mut said = format!("{} {}\n", paint.bold("proposal"), id);
-    let mut rows = vec![
-        vec!["state".to_owned(), stage(&record.stage)],
-        vec!["purpose".to_owned(), record.purpose.as_str().to_owned()],
-        vec!["track".to_owned(), record.track.as_str().to_owned()],
-        vec![
-            "made".to_owned(),
-            format!(
-                "{}, {} ago",
-                show::utc(record.made_wall_ms),
-                show::stretch(now_ms.saturating_sub(record.made_wall_ms))
-            ),
-        ],
-        vec!["expires".to_owned(), show::utc(record.expires_ms)],
-        vec!["change".to_owned(), record.change.to_string()],
-        vec!["base".to_owned(), record.base.to_string()],
-        vec!["gives tree".to_owned(), record.tree.to_string()],
-    ];
-    if let Some(before) = record.supersedes {
-        rows.push(vec!["supersedes".to_owned(), before.to_string()]);
-    }
-    said.push_str(&indented(&show::table(&rows)));
-    let _ = writeln!(said, "\n{}", paint.bold("pins"));
-    let pins: Vec<Vec<String>> = delta
-        .pins
-        .iter()
-        .flat_map(|pin| {
-            let hash =
-                |nar: &Option<String>| nar.as_deref().map_or_else(|| "not at hand".to_owned(), text::word);
-            [
-                vec![pin.module.to_string(), pin.path.to_string()],
-                vec!["  from".to_owned(), format!("{}  {}", pin.from.commit, hash(&pin.from.nar))],
-                vec!["  to".to_owned(), format!("{}  {}", pin.to.commit, hash(&pin.to.nar))],
-            ]
-        })
-        .collect();
-    said.push_str(&indented(&show::table(&pins)));
-    if !delta.edits.is_empty() {
-        let _ = writeln!(said, "\n{}", paint.bold("what changes beside the gitlinks"));
-        for edit in &delta.edits {
-            said.push_str(&edit_lines(edit));
-        }
-    }
-    for note in &record.notes {
-        let _ = writeln!(said, "\n{}", paint.warn(&format!("note: {}", text::inert(note))));
-    }
-    said
-}
-
-fn edit_lines(edit: &Edit) -> String {
-    let at: Vec<String> = edit.at.iter().map(|part| text::word(part)).collect();
-    let mut said = format!("  {} {}\n", edit.place.as_str(), at.join("/"));
-    for (sign, value) in [('-', &edit.old), ('+', &edit.new)] {
-        if let Some(value) = value {
-            let _ = writeln!(said, "    {sign} {}", text::inert(value));
-        }
-    }
-    said
-}
-
-fn stage(stage: &Stage) -> String {
-    let word = list::word(stage);
-    match stage {
-        Stage::Open | Stage::Applying { .. } => word.to_owned(),
-        Stage::Applied { commit } => format!("{word} by {commit}"),
-        Stage::Closed { by: Some(by), reason, .. } => format!("{word} by {by}: {}", text::inert(reason)),
-        Stage::Stuck { reason } | Stage::Closed { by: None, reason, .. } => {
-            format!("{word}: {}", text::inert(reason))
-        }
-    }
-}
-
-fn indented(lines: &str) -> String {
-    let mut said = String::with_capacity(lines.len() + 64);
-    for line in lines.lines() {
-        let _ = writeln!(said, "  {line}");
-    }
-    said
 }

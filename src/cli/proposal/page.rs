@@ -1,0 +1,212 @@
+//! A proposal as one page of text. Everything from outside is inert, everything long is bounded.
+
+use std::fmt::Write as _;
+
+use super::list;
+use super::show::{Shown, Upstream};
+use crate::cli::show::{self, Paint};
+use crate::domain::change::{Edit, PinDelta};
+use crate::domain::history::{FileChange, History};
+use crate::domain::id::ModuleName;
+use crate::domain::proposal::{ProposalRecord, Stage};
+use crate::domain::text;
+
+/// Most commits of one module on the page.
+const COMMITS: usize = 20;
+/// Most files of one module on the page.
+const FILES: usize = 20;
+/// Most edits on the page.
+const EDITS: usize = 40;
+/// The widest cell of text from outside, in characters.
+const WIDE: usize = 100;
+
+/// The whole page.
+pub(super) fn page(shown: &Shown, paint: Paint) -> String {
+    let record = &shown.record;
+    let mut said = format!("{} {}\n", paint.bold("proposal"), shown.id);
+    said.push_str(&indented(&facts(shown)));
+    heading(&mut said, paint, "pins");
+    said.push_str(&indented(&pins(&shown.delta.pins)));
+    for upstream in &shown.upstream {
+        heading(&mut said, paint, &format!("what upstream brings to {}", upstream.module));
+        said.push_str(&indented(&brings(upstream)));
+    }
+    if !shown.delta.edits.is_empty() {
+        heading(&mut said, paint, "what changes beside the gitlinks");
+        for edit in shown.delta.edits.iter().take(EDITS) {
+            said.push_str(&indented(&edit_lines(edit)));
+        }
+        rest(&mut said, shown.delta.edits.len().saturating_sub(EDITS), "more edits: --json has them all");
+    }
+    heading(&mut said, paint, "what depends on it");
+    let _ = writeln!(said, "  {}", affected(&shown.affects));
+    heading(&mut said, paint, "what is known of it");
+    said.push_str("  verification: unverified; this version verifies nothing\n");
+    said.push_str("  policy findings: none; this version has no policy rules\n");
+    for note in &record.notes {
+        let _ = writeln!(said, "  {}", paint.warn(&format!("note: {}", text::inert(note))));
+    }
+    if matches!(record.stage, Stage::Open) {
+        heading(&mut said, paint, "to test it by hand");
+        let _ = writeln!(said, "  git clone -q --no-recurse-submodules . ../try");
+        let _ =
+            writeln!(said, "  lambda-os proposal diff {} | git -C ../try apply --index", shown.id.short());
+    }
+    heading(&mut said, paint, "to undo it once applied");
+    for pin in record.pins.iter().filter(|pin| pin.from != pin.to) {
+        let _ = writeln!(said, "  lambda-os rollback {} --to {}", pin.module, pin.from);
+    }
+    if record.pins.iter().all(|pin| pin.from == pin.to) {
+        said.push_str("  git revert the commit: no gitlink moves\n");
+    }
+    said
+}
+
+fn facts(shown: &Shown) -> String {
+    let record = &shown.record;
+    let age = show::stretch(shown.seen_wall_ms.saturating_sub(record.made_wall_ms));
+    let mut rows = vec![
+        row("state", stage(record)),
+        row("purpose", record.purpose.as_str().to_owned()),
+        row("track", record.track.as_str().to_owned()),
+        row("made", format!("{}, {age} ago", show::utc(record.made_wall_ms))),
+        row("expires", show::utc(record.expires_ms)),
+        row("change", record.change.to_string()),
+        row("base", record.base.to_string()),
+        row("gives tree", record.tree.to_string()),
+    ];
+    if let Some(before) = record.supersedes {
+        rows.push(row("supersedes", before.to_string()));
+    }
+    show::table(&rows)
+}
+
+fn row(name: &str, value: String) -> Vec<String> {
+    vec![name.to_owned(), value]
+}
+
+fn pins(pins: &[PinDelta]) -> String {
+    let hash = |nar: &Option<String>| nar.as_deref().map_or_else(|| "not at hand".to_owned(), text::word);
+    let rows: Vec<Vec<String>> = pins
+        .iter()
+        .flat_map(|pin| {
+            [
+                row(pin.module.as_str(), pin.path.to_string()),
+                row("  from", format!("{}  {}", pin.from.commit, hash(&pin.from.nar))),
+                row("  to", format!("{}  {}", pin.to.commit, hash(&pin.to.nar))),
+            ]
+        })
+        .collect();
+    show::table(&rows)
+}
+
+fn brings(upstream: &Upstream) -> String {
+    let Some(history) = &upstream.history else {
+        let why = upstream.unreadable.as_deref().unwrap_or("nobody knows why");
+        return format!("cannot be read: {}\n", text::inert(why));
+    };
+    let mut said = format!("{}\n", summary(history));
+    let rows: Vec<Vec<String>> = history
+        .commits
+        .iter()
+        .take(COMMITS)
+        .map(|commit| {
+            vec![
+                commit.id.short(),
+                show::utc(commit.time_s.saturating_mul(1000)).chars().take(10).collect(),
+                text::clipped(&text::inert(&commit.author), 20),
+                text::clipped(&text::inert(&commit.subject), WIDE),
+            ]
+        })
+        .collect();
+    said.push_str(&indented(&show::table(&rows)));
+    let listed = rows.len() + usize::try_from(history.silent).unwrap_or(usize::MAX);
+    rest(
+        &mut said,
+        usize::try_from(history.total).unwrap_or(usize::MAX).saturating_sub(listed),
+        "more commits",
+    );
+    let rows: Vec<Vec<String>> = history.files.iter().take(FILES).map(file).collect();
+    said.push_str(&indented(&show::table(&rows)));
+    let files = usize::try_from(history.files_total).unwrap_or(usize::MAX);
+    rest(&mut said, files.saturating_sub(rows.len()), "more files");
+    if let Some(why) = &history.incomplete {
+        let _ = writeln!(said, "not all of it is known: {}", text::inert(why));
+    }
+    said
+}
+
+/// Counts, in a line.
+fn summary(history: &History) -> String {
+    let count = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let mut said = count(history.total, "commit");
+    if history.silent > 0 {
+        let _ = write!(said, " ({} of them change no file)", history.silent);
+    }
+    let (added, removed) = history.files.iter().fold((0_u64, 0_u64), |(added, removed), file| {
+        (added + u64::from(file.added.unwrap_or(0)), removed + u64::from(file.removed.unwrap_or(0)))
+    });
+    let _ = write!(said, ", {}, +{added} -{removed} lines", count(history.files_total, "file"));
+    said
+}
+
+fn file(file: &FileChange) -> Vec<String> {
+    let count =
+        |sign: char, lines: Option<u32>| lines.map_or_else(|| "-".to_owned(), |n| format!("{sign}{n}"));
+    vec![
+        file.letter.to_string(),
+        count('+', file.added),
+        count('-', file.removed),
+        text::clipped(&file.path.to_string(), WIDE),
+    ]
+}
+
+fn edit_lines(edit: &Edit) -> String {
+    let at: Vec<String> = edit.at.iter().map(|part| text::word(part)).collect();
+    let mut said = format!("{} {}\n", edit.place.as_str(), at.join("/"));
+    for (sign, value) in [('-', &edit.old), ('+', &edit.new)] {
+        if let Some(value) = value {
+            let _ = writeln!(said, "  {sign} {}", text::inert(value));
+        }
+    }
+    said
+}
+
+fn affected(modules: &[ModuleName]) -> String {
+    if modules.is_empty() {
+        return "no other module".to_owned();
+    }
+    let names: Vec<&str> = modules.iter().map(ModuleName::as_str).collect();
+    format!("{} modules: {}", modules.len(), names.join(" "))
+}
+
+fn stage(record: &ProposalRecord) -> String {
+    let word = list::word(&record.stage);
+    match &record.stage {
+        Stage::Open | Stage::Applying { .. } => word.to_owned(),
+        Stage::Applied { commit } => format!("{word} by {commit}"),
+        Stage::Closed { by: Some(by), reason, .. } => format!("{word} by {by}: {}", text::inert(reason)),
+        Stage::Stuck { reason } | Stage::Closed { by: None, reason, .. } => {
+            format!("{word}: {}", text::inert(reason))
+        }
+    }
+}
+
+fn heading(said: &mut String, paint: Paint, words: &str) {
+    let _ = writeln!(said, "\n{}", paint.bold(words));
+}
+
+/// Say that something is left out, when it is.
+fn rest(said: &mut String, count: usize, what: &str) {
+    if count > 0 {
+        let _ = writeln!(said, "  … {count} {what}");
+    }
+}
+
+fn indented(lines: &str) -> String {
+    let mut said = String::with_capacity(lines.len() + 64);
+    for line in lines.lines() {
+        let _ = writeln!(said, "  {line}");
+    }
+    said
+}
