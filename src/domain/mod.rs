@@ -37,6 +37,8 @@ pub mod change;
 
 pub mod proposal;
 
+pub mod governance;
+
 pub mod audit;
 
 pub mod event;

@@ -209,6 +209,9 @@ pub struct ProposalRecord {
     pub ballots: Vec<Cid>,
     /// The newest certificate for it, in `objects/`.
     pub certificate: Option<Cid>,
+    /// When the first certificate for it was made, Unix milliseconds: delays run from there.
+    #[serde(default)]
+    pub certified_wall_ms: Option<i64>,
     /// Where it is in its life.
     pub stage: Stage,
 }

@@ -179,6 +179,7 @@ impl State {
                     notes: notes.clone(),
                     ballots: Vec::new(),
                     certificate: None,
+                    certified_wall_ms: None,
                     stage: Stage::Open,
                 };
                 if let Some(before) = supersedes.and_then(|before| self.proposals.get_mut(&before)) {
@@ -217,6 +218,7 @@ impl State {
             Event::ProposalCertified { proposal, certificate } => {
                 if let Some(record) = self.proposals.get_mut(proposal) {
                     record.certificate = Some(*certificate);
+                    record.certified_wall_ms.get_or_insert(wall_ms);
                 }
             }
             Event::ApplyStarted { proposal, reference, expected, target, .. } => {

@@ -88,6 +88,7 @@ mod tests {
             notes: Vec::new(),
             ballots: Vec::new(),
             certificate: None,
+            certified_wall_ms: None,
             stage,
         }
     }

@@ -1,0 +1,26 @@
+//! Who decides over proposals, how they say it, and what it adds up to.
+//!
+//! ```text
+//! members + policy                     who may decide, and by which rules
+//! proposal → ballot text → signature   what one of them says
+//! ballots → tally → certificate        what they say together, and the proof of it
+//! ```
+//!
+//! Everything here is a function of its arguments: verifying a signature, counting, and checking
+//! a certificate give the same bytes on every machine. Signing, files and clocks are elsewhere.
+
+pub mod key;
+
+pub mod signature;
+
+pub mod members;
+
+pub mod policy;
+
+pub mod moment;
+
+pub mod ballot;
+
+pub mod tally;
+
+pub mod certificate;

@@ -1,0 +1,126 @@
+//! The policy document: by which rules proposals are made and judged.
+//!
+//! Canonical JSON in the journal's store; its identity is part of every proposal and stamped into
+//! every entry. A proposal is judged by the policy that was in force when it was made.
+
+use serde::{Deserialize, Serialize};
+
+use super::members::Members;
+use crate::domain::canonical::{self, CanonicalError};
+use crate::domain::id::Cid;
+use crate::domain::proposal::Track;
+
+/// The version of the format.
+pub const POLICY_VERSION: u32 = 1;
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Format version, 1.
+    pub v: u32,
+    /// Most proposals that wait for a decision at once; what is over it waits unmade.
+    pub max_open_proposals: u32,
+    /// Days after which a proposal that nobody decided ends. A track may have less time.
+    pub proposal_days: u32,
+    /// Whether something that no verification has looked at may be approved.
+    pub allow_unverified: bool,
+}
+
+/// Why a document is no policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// It is not canonical JSON.
+    #[error("it is not canonical JSON: {0}")]
+    Canonical(#[from] CanonicalError),
+    /// It has another shape or an unknown key.
+    #[error("{0}")]
+    Shape(String),
+    /// It is of another version.
+    #[error("it has version {0}, and this program knows {POLICY_VERSION}")]
+    Version(u32),
+    /// A number that leaves nothing possible, or no bound.
+    #[error("{0} must be 1 to {1}")]
+    Range(&'static str, u32),
+}
+
+impl Default for Policy {
+    /// What `init` adopts.
+    fn default() -> Self {
+        Self { v: POLICY_VERSION, max_open_proposals: 100, proposal_days: 30, allow_unverified: true }
+    }
+}
+
+impl Policy {
+    /// The policy in these canonical bytes.
+    ///
+    /// # Errors
+    /// With the reason why it is none.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, PolicyError> {
+        let value = canonical::parse_canonical(bytes)?;
+        let policy: Self =
+            serde_json::from_value(value).map_err(|error| PolicyError::Shape(error.to_string()))?;
+        if policy.v != POLICY_VERSION {
+            return Err(PolicyError::Version(policy.v));
+        }
+        for (name, value, most) in [
+            ("max_open_proposals", policy.max_open_proposals, 10_000),
+            ("proposal_days", policy.proposal_days, 3_650),
+        ] {
+            if !(1..=most).contains(&value) {
+                return Err(PolicyError::Range(name, most));
+            }
+        }
+        Ok(policy)
+    }
+
+    /// The bytes that the identity is of.
+    ///
+    /// # Errors
+    /// Never for a policy that was read or is the default.
+    pub fn to_canonical(&self) -> Result<Vec<u8>, CanonicalError> {
+        canonical::to_canonical(self)
+    }
+
+    /// The identity of the document.
+    ///
+    /// # Errors
+    /// As [`Self::to_canonical`].
+    pub fn cid(&self) -> Result<Cid, CanonicalError> {
+        Ok(Cid::of(&self.to_canonical()?))
+    }
+
+    /// When a proposal made at `made_ms` ends undecided, Unix milliseconds: the shorter of what the
+    /// policy and the track allow.
+    #[must_use]
+    pub fn expires_ms(&self, members: &Members, track: Track, made_ms: i64) -> i64 {
+        let ours = i64::from(self.proposal_days) * DAY_MS;
+        let theirs = members.tracks.get(&track).map_or(ours, |rule| rule.expiry_ms);
+        made_ms.saturating_add(ours.min(theirs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_read_again_and_every_slip_is_refused() {
+        let bytes = Policy::default().to_canonical().unwrap();
+        assert_eq!(Policy::from_canonical(&bytes), Ok(Policy::default()));
+        let text = String::from_utf8(bytes).unwrap();
+        for (from, to, said) in [
+            ("\"v\":1", "\"v\":2", "version 2"),
+            ("100", "0", "max_open_proposals must be"),
+            ("30", "3651", "proposal_days must be"),
+            ("allow_unverified", "allow_unverifed", "unknown field"),
+            ("true", "1", "expected a boolean"),
+            ("{", "{ ", "not canonical"),
+        ] {
+            let error = Policy::from_canonical(text.replacen(from, to, 1).as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
+}
