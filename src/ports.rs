@@ -1,7 +1,7 @@
 //! What the core asks of the world, as traits. Adapters answer; tests answer in their place.
 //!
-//! Verification, governance and notification have their ports here already and no adapter
-//! yet: the cycle says so in its report instead of pretending.
+//! Verification and notification have their ports here already and no adapter yet: the cycle
+//! says so in its report instead of pretending.
 
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use crate::domain::change::{PathContent, PathEdit};
 use crate::domain::event::Event;
 use crate::domain::flake::nar::NarHash;
 use crate::domain::flake::relock::{FlakeSources, SourceError};
+use crate::domain::governance::key::PublicKey;
+use crate::domain::governance::tally::{Question, Received, Tally};
 use crate::domain::health::Verdict;
 use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{Cid, ModuleName, ObjectId, RepoPath};
@@ -43,6 +45,10 @@ pub enum FailureKind {
     Failed,
     /// The input or the arguments are wrong (exit 2).
     Usage,
+    /// Policy, or those who decide, refused (exit 5).
+    Refused,
+    /// Those who decide have not said yes (exit 6).
+    ApprovalsMissing,
     /// Something that must be intact is not (exit 7).
     Integrity,
     /// Somebody else holds a lock (exit 9).
@@ -348,8 +354,60 @@ pub trait ModuleHost: Sync {
     fn load(&self, module: &Module) -> Verdict;
 }
 
-/// Decides over proposals. No adapter yet. A governor that cannot answer leaves things pending.
-pub trait Governor: Sync {}
+/// Decides over proposals, from the ballots that were taken in. There is one for each configured
+/// backend, and none stands in for another.
+pub trait Governor: Sync {
+    /// What the ballots on a proposal add up to. `elsewhere` are those on the other open proposals.
+    /// A governor that cannot answer gives [`tally::unanswered`](crate::domain::governance::tally::unanswered):
+    /// pending, with the reason.
+    fn tally(&self, question: &Question<'_>, ballots: &[Received], elsewhere: &[Received]) -> Tally;
+}
+
+/// Makes signatures over ballots with one principal's key.
+pub trait Signer {
+    /// The key it signs with.
+    fn key(&self) -> &PublicKey;
+
+    /// The armored SSH signature of a ballot's text.
+    ///
+    /// # Errors
+    /// When the key cannot be used: locked, not there, refused by its owner.
+    fn sign(&self, text: &str) -> PortResult<String>;
+}
+
+/// Where messages made elsewhere are dropped for the one writer to take in.
+pub trait Inbox {
+    /// The messages that are complete, oldest name first, bounded in number and size; and what was
+    /// left alone, each a sentence.
+    ///
+    /// # Errors
+    /// When the directory cannot be read; an absent one is empty.
+    fn messages(&self) -> PortResult<InboxContent>;
+
+    /// Forget a message that was taken in and journalled.
+    ///
+    /// # Errors
+    /// When it cannot be removed; it is then taken in again, which changes nothing.
+    fn forget(&self, message: &InboxMessage) -> PortResult<()>;
+}
+
+/// What is in the inbox.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InboxContent {
+    /// The messages.
+    pub messages: Vec<InboxMessage>,
+    /// What was left alone, each a sentence.
+    pub left_alone: Vec<String>,
+}
+
+/// One message in the inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxMessage {
+    /// The names of its files, in order.
+    pub files: Vec<String>,
+    /// The files' bytes, one after the other.
+    pub bytes: Vec<u8>,
+}
 
 /// Tells people. No adapter yet.
 pub trait Notifier: Sync {

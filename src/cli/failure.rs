@@ -59,6 +59,8 @@ impl From<FailureKind> for Exit {
         match kind {
             FailureKind::Failed => Self::Failed,
             FailureKind::Usage => Self::Usage,
+            FailureKind::Refused => Self::Refused,
+            FailureKind::ApprovalsMissing => Self::ApprovalsMissing,
             FailureKind::Integrity => Self::Integrity,
             FailureKind::Busy => Self::Busy,
             FailureKind::Temporary => Self::TryAgain,

@@ -6,6 +6,8 @@ pub mod detect;
 
 pub mod doctor;
 
+pub mod govern;
+
 pub mod order;
 
 pub mod pins;
