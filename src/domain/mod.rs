@@ -37,6 +37,8 @@ pub mod change;
 
 pub mod proposal;
 
+pub mod packet;
+
 pub mod governance;
 
 pub mod audit;

@@ -1,0 +1,194 @@
+//! A proposal as one file, to carry to another state directory or to a machine without a network.
+//!
+//! It holds the manifest, the change, and the ballots cast so far. Nothing in it is believed:
+//! identities are computed from the content, the change is derived again where it is imported,
+//! and each ballot's signature is verified there.
+//!
+//! # Format
+//! One JSON object, at most [`MAX_BYTES`]. Version 1; fields are only added in a new version:
+//! ```json
+//! {"v":1,"proposal":{…},"delta":{…},"purpose":"upgrade","ballots":["lambda-os ballot v1\n…"]}
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use super::canonical::{self, CanonicalError};
+use super::change::Delta;
+use super::id::{ChangeId, ProposalId};
+use super::proposal::{MAX_PINS, Proposal, Purpose};
+
+/// The version of the format.
+pub const PACKET_VERSION: u32 = 1;
+
+/// The largest file that is read, bytes.
+pub const MAX_BYTES: usize = 16 << 20;
+
+/// Most ballots in one file.
+pub const MAX_BALLOTS: usize = 1_000;
+
+/// A proposal with its change and its ballots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packet {
+    /// Format version, 1.
+    pub v: u32,
+    /// The manifest.
+    pub proposal: Proposal,
+    /// What it does.
+    pub delta: Delta,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Signed messages, as they were taken in where it was exported.
+    pub ballots: Vec<String>,
+}
+
+/// Why bytes are no packet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PacketError {
+    /// It is too large.
+    #[error("it is larger than {MAX_BYTES} bytes")]
+    TooLarge,
+    /// It is no JSON, or holds something without a canonical form.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+    /// It is JSON of another shape.
+    #[error("it is no proposal: {0}")]
+    Shape(String),
+    /// It is of another version.
+    #[error("it has format version {0}, and this program knows version {PACKET_VERSION}")]
+    Version(u64),
+    /// The manifest is about another change than the one beside it.
+    #[error("its manifest is about the change {stated}, and the change in it is {found}")]
+    OtherChange {
+        /// What the manifest says.
+        stated: ChangeId,
+        /// What stands beside it.
+        found: ChangeId,
+    },
+    /// There is too much of something.
+    #[error("it holds {found} {what}, and at most {most} are taken")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many are taken.
+        most: usize,
+    },
+}
+
+impl Packet {
+    /// Read a packet. Duplicate keys, unknown fields and numbers without a canonical form are refused.
+    ///
+    /// # Errors
+    /// When it is none, or its parts do not belong together.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PacketError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(PacketError::TooLarge);
+        }
+        let value = canonical::parse(bytes)?;
+        // The version first: another one may have another shape.
+        match value.get("v").and_then(serde_json::Value::as_u64) {
+            Some(version) if version == u64::from(PACKET_VERSION) => {}
+            Some(version) => return Err(PacketError::Version(version)),
+            None => return Err(PacketError::Shape("it states no version".to_owned())),
+        }
+        let packet: Self =
+            serde_json::from_value(value).map_err(|error| PacketError::Shape(error.to_string()))?;
+        let found = packet.delta.id()?;
+        if packet.proposal.change != found {
+            return Err(PacketError::OtherChange { stated: packet.proposal.change, found });
+        }
+        for (what, found, most) in
+            [("pins", packet.delta.pins.len(), MAX_PINS), ("ballots", packet.ballots.len(), MAX_BALLOTS)]
+        {
+            if found > most {
+                return Err(PacketError::TooMany { what, found, most });
+            }
+        }
+        Ok(packet)
+    }
+
+    /// The file.
+    ///
+    /// # Errors
+    /// When something in it has no canonical form.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, PacketError> {
+        let mut bytes = canonical::to_canonical(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// The identity of the proposal in it.
+    ///
+    /// # Errors
+    /// When the manifest has no canonical form.
+    pub fn id(&self) -> Result<ProposalId, CanonicalError> {
+        self.proposal.id()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::change::{DELTA_VERSION, PinDelta, Revision};
+    use crate::domain::id::{Cid, ModuleName, ObjectId};
+    use crate::domain::proposal::{PROPOSAL_VERSION, Track};
+
+    fn packet() -> Packet {
+        let revision =
+            |byte| Revision { commit: ObjectId::from_bytes(&[byte; 20]).expect("an id"), nar: None };
+        let delta = Delta {
+            v: DELTA_VERSION,
+            workspace: "w".to_owned(),
+            pins: vec![PinDelta {
+                module: ModuleName::new("m"),
+                path: "repos/m".into(),
+                from: revision(1),
+                to: revision(2),
+            }],
+            edits: Vec::new(),
+        };
+        let proposal = Proposal {
+            v: PROPOSAL_VERSION,
+            change: delta.id().expect("canonical"),
+            track: Track::Leaf,
+            policy: Cid::of(b"policy"),
+            members_epoch: 1,
+            requires: Vec::new(),
+            supersedes: None,
+            expires_ms: 5,
+        };
+        Packet {
+            v: PACKET_VERSION,
+            proposal,
+            delta,
+            purpose: Purpose::Upgrade,
+            ballots: vec!["a\nballot".to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_packet_is_read_as_it_was_written() {
+        let packet = packet();
+        let bytes = packet.to_bytes().expect("written");
+        assert_eq!(Packet::from_bytes(&bytes), Ok(packet));
+    }
+
+    #[test]
+    fn parts_that_do_not_belong_together_are_refused() {
+        let text = String::from_utf8(packet().to_bytes().expect("written")).expect("JSON is UTF-8");
+        let check = |from: &str, to: &str, expected: &str| {
+            assert!(text.contains(from), "{from}");
+            let found = Packet::from_bytes(text.replace(from, to).as_bytes()).expect_err(to).to_string();
+            assert!(found.contains(expected), "{found:?} for {to:?}");
+        };
+        check("repos/m", "repos/n", "its manifest is about the change");
+        check("\"v\":1}", "\"v\":2}", "format version 2");
+        check("\"purpose\":\"upgrade\"", "\"purpose\":\"upgrade\",\"x\":1", "unknown field");
+        check("\"purpose\":\"upgrade\"", "\"purpose\":\"upgrade\",\"purpose\":\"upgrade\"", "purpose");
+        check("upgrade", "revenge", "revenge");
+        assert!(Packet::from_bytes(b"").is_err());
+        assert!(Packet::from_bytes(b"[1]").is_err());
+    }
+}
