@@ -308,11 +308,23 @@ pub trait Journal {
     /// Integrity, busy, or an input/output failure, after which the process must stop writing.
     fn append(&mut self, subject: &str, event: &Event) -> PortResult<Entry>;
 
+    /// Append entries with one sync, all or none. As [`Self::append`] otherwise.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    fn append_all(&mut self, items: &[(&str, Event)]) -> PortResult<Vec<Entry>>;
+
     /// Store a large value by content, durably, before an entry names it.
     ///
     /// # Errors
     /// Input/output failures.
     fn store(&mut self, bytes: &[u8]) -> PortResult<Cid>;
+
+    /// Store many values with few syncs, durably, before any entry names them; in their order.
+    ///
+    /// # Errors
+    /// Input/output failures; then some may be stored, and nothing names them.
+    fn store_all(&mut self, values: &[&[u8]]) -> PortResult<Vec<Cid>>;
 
     /// A stored value, checked against its identity; `None` when absent.
     ///

@@ -72,6 +72,7 @@ enum Call {
     Sync(PathBuf),
     Rename(PathBuf, PathBuf),
     SyncDir(PathBuf),
+    SyncAll,
     Remove(PathBuf),
 }
 
@@ -119,6 +120,10 @@ impl Disk for Recorder {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.note(Call::SyncDir(path.to_owned()));
         RealDisk.sync_dir(path)
+    }
+    fn sync_all(&self, directory: &Path) -> io::Result<()> {
+        self.note(Call::SyncAll);
+        RealDisk.sync_all(directory)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.note(Call::Remove(path.to_owned()));
@@ -188,6 +193,12 @@ fn replay(calls: &[Call], cut: Cut, from: &Path, to: &Path) {
             Call::Remove(path) => {
                 names.remove(path);
             }
+            Call::SyncAll => {
+                for inode in &mut inodes {
+                    inode.durable = inode.now.clone();
+                }
+                durable_names.clone_from(&names);
+            }
             Call::SyncDir(path) => {
                 durable_names.retain(|name, _| name.parent() != Some(path));
                 durable_names.extend(
@@ -222,6 +233,11 @@ fn a_power_cut_after_any_call_loses_nothing_that_was_acknowledged() {
         for round in 0..3 {
             let cid = writer.store(format!("object {round}").as_bytes()).unwrap();
             stored.push((disk.calls().len(), cid));
+            let many: Vec<String> = (0..6).map(|item| format!("one of many {round} {item}")).collect();
+            let many: Vec<&[u8]> = many.iter().map(String::as_bytes).collect();
+            let cids = writer.store_all(&many).unwrap();
+            assert_eq!(cids, many.iter().map(|bytes| Cid::of(bytes)).collect::<Vec<_>>());
+            stored.extend(cids.into_iter().map(|cid| (disk.calls().len(), cid)));
             let cause = format!("single {round}");
             writer.append("cycle", &cycle(&cause)).unwrap();
             acknowledged.push((disk.calls().len(), cause));
@@ -366,6 +382,9 @@ impl Disk for Faulty {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.turn("sync_dir", || RealDisk.sync_dir(path))
     }
+    fn sync_all(&self, directory: &Path) -> io::Result<()> {
+        self.turn("sync_all", || RealDisk.sync_all(directory))
+    }
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.turn("remove", || RealDisk.remove(path))
     }
@@ -393,7 +412,12 @@ fn attempt(directory: &StateDir, at: usize, fault: Fault) -> Attempt {
         Err(error) => attempt.error = Some(error),
         Ok(mut writer) => {
             for cause in ["one", "two"] {
-                let done = writer.store(cause.as_bytes()).and_then(|_| writer.append("cycle", &cycle(cause)));
+                let many: Vec<String> = (0..5).map(|item| format!("{cause} {item}")).collect();
+                let many: Vec<&[u8]> = many.iter().map(String::as_bytes).collect();
+                let done = writer
+                    .store(cause.as_bytes())
+                    .and_then(|_| writer.store_all(&many))
+                    .and_then(|_| writer.append("cycle", &cycle(cause)));
                 match done {
                     Ok(_) => attempt.acknowledged.push(cause.to_owned()),
                     Err(error) => {

@@ -69,6 +69,9 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Put a directory's names on stable storage.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Put everything that was written to this directory's file system, data and names, on stable
+    /// storage. Cheaper than many syncs of single files; it also waits for what others wrote there.
+    fn sync_all(&self, directory: &Path) -> io::Result<()>;
     /// Remove a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 }
@@ -115,6 +118,11 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn sync_all(&self, directory: &Path) -> io::Result<()> {
+        // Reports what could not be written since Linux 5.8 (syncfs(2)).
+        Ok(rustix::fs::syncfs(File::open(directory)?)?)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -266,7 +274,7 @@ pub fn put_file(
 
 /// Open a file that must not exist, taking over what a process with our id left when it died:
 /// nobody else uses such a name.
-fn open_new(disk: &dyn Disk, temp: &Path, how: Open) -> io::Result<DiskFile> {
+pub fn open_new(disk: &dyn Disk, temp: &Path, how: Open) -> io::Result<DiskFile> {
     match disk.open(temp, how) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             disk.remove(temp)?;

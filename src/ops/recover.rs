@@ -101,6 +101,12 @@ mod tests {
                 event: event.clone(),
             })
         }
+        fn append_all(&mut self, items: &[(&str, Event)]) -> PortResult<Vec<Entry>> {
+            items.iter().map(|(subject, event)| self.append(subject, event)).collect()
+        }
+        fn store_all(&mut self, _: &[&[u8]]) -> PortResult<Vec<Cid>> {
+            Err(PortError::failed("nothing is stored here"))
+        }
         fn store(&mut self, _: &[u8]) -> PortResult<Cid> {
             Err(PortError::failed("nothing is stored here"))
         }

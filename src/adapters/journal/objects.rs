@@ -3,10 +3,11 @@
 //! A value is complete and on stable storage before its name exists, and is checked against its
 //! name whenever it is read.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::super::durable::{self, Disk, Durability};
+use super::super::durable::{self, Disk, Durability, Open};
 use super::super::state_dir::StateDir;
 use super::{integrity, shown};
 use crate::domain::id::Cid;
@@ -48,6 +49,71 @@ pub(super) fn store(
     }
     disk.sync_dir(&state.objects()).map_err(unknown)?;
     Ok(cid)
+}
+
+/// Fewer than this are stored one by one: a sync of the whole file system may wait for others.
+const BATCH: usize = 4;
+
+/// Store many values, all or an error, with two syncs for all of them: every content is on stable
+/// storage before any name exists.
+pub(super) fn store_all(
+    disk: &dyn Disk,
+    state: &StateDir,
+    values: &[&[u8]],
+    is_named: impl Fn(&Cid) -> bool,
+) -> Result<Vec<Cid>, StoreError> {
+    if values.len() < BATCH {
+        return values.iter().map(|bytes| store(disk, state, bytes, &is_named)).collect();
+    }
+    let cids: Vec<Cid> = values.iter().map(|bytes| Cid::of(bytes)).collect();
+    let mut new: BTreeMap<Cid, &[u8]> = cids.iter().copied().zip(values.iter().copied()).collect();
+    new.retain(|cid, bytes| {
+        !(is_named(cid) && std::fs::read(place(state, cid)).is_ok_and(|old| old == *bytes))
+    });
+    if new.is_empty() {
+        return Ok(cids);
+    }
+    let mut waiting = Vec::with_capacity(new.len());
+    let done = put_all(disk, state, &new, &mut waiting);
+    if done.is_err() {
+        // A full disk needs the space back.
+        for (temp, _) in waiting {
+            let _ = disk.remove(&temp);
+        }
+    }
+    done.map(|()| cids)
+}
+
+/// `waiting` holds the temporary files that are not under their names yet.
+fn put_all(
+    disk: &dyn Disk,
+    state: &StateDir,
+    new: &BTreeMap<Cid, &[u8]>,
+    waiting: &mut Vec<(PathBuf, PathBuf)>,
+) -> Result<(), StoreError> {
+    let refused = |path: &Path| {
+        let path = path.to_owned();
+        move |error| StoreError { path, error: durable::WriteError::Refused(error) }
+    };
+    let unknown =
+        |path: PathBuf| move |error| StoreError { path, error: durable::WriteError::Unknown(error) };
+    for (cid, bytes) in new {
+        let path = place(state, cid);
+        let directory = path.parent().expect("because a place has a directory");
+        if !directory.is_dir() {
+            disk.create_dir(directory).map_err(refused(directory))?;
+        }
+        let temp = state.cache().join(durable::temp_name(&path));
+        waiting.push((temp.clone(), path));
+        let file = durable::open_new(disk, &temp, Open::New).map_err(refused(&temp))?;
+        durable::write_all_at(disk, &file, bytes, 0).map_err(refused(&temp))?;
+    }
+    disk.sync_all(&state.cache()).map_err(unknown(state.cache()))?;
+    while let Some((temp, path)) = waiting.last() {
+        disk.rename(temp, path).map_err(refused(path))?;
+        waiting.pop();
+    }
+    disk.sync_all(&state.objects()).map_err(unknown(state.objects()))
 }
 
 /// A value that was not stored, and whether the disk's state is known.

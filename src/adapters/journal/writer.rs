@@ -316,6 +316,15 @@ impl<'c> JournalWriter<'c> {
         }
     }
 
+    fn not_stored(&mut self, failed: objects::StoreError) -> PortError {
+        let fatal = failed.error.is_fatal();
+        if fatal {
+            self.poisoned = Some(failed.error.io().to_string());
+        }
+        let error = durable::port_error(format!("cannot store {}", shown(&failed.path)), failed.error.into());
+        if fatal { error.fatal() } else { error }
+    }
+
     fn failed(&mut self, attempted: &str, error: WriteError) -> PortError {
         let said = format!("cannot {attempted} the journal {}", shown(&self.path));
         if error.is_fatal() {
@@ -336,19 +345,22 @@ impl Journal for JournalWriter<'_> {
         Ok(made.remove(0))
     }
 
+    fn append_all(&mut self, items: &[(&str, Event)]) -> PortResult<Vec<Entry>> {
+        self.append_all(items)
+    }
+
     fn store(&mut self, bytes: &[u8]) -> PortResult<Cid> {
         self.refuse_poisoned()?;
         let is_named = |cid: &Cid| self.place.state.names(cid);
         let stored = objects::store(self.disk.as_ref(), &self.directory, bytes, is_named);
-        stored.map_err(|failed| {
-            let fatal = failed.error.is_fatal();
-            if fatal {
-                self.poisoned = Some(failed.error.io().to_string());
-            }
-            let error =
-                durable::port_error(format!("cannot store {}", shown(&failed.path)), failed.error.into());
-            if fatal { error.fatal() } else { error }
-        })
+        stored.map_err(|failed| self.not_stored(failed))
+    }
+
+    fn store_all(&mut self, values: &[&[u8]]) -> PortResult<Vec<Cid>> {
+        self.refuse_poisoned()?;
+        let is_named = |cid: &Cid| self.place.state.names(cid);
+        let stored = objects::store_all(self.disk.as_ref(), &self.directory, values, is_named);
+        stored.map_err(|failed| self.not_stored(failed))
     }
 
     fn load(&self, cid: &Cid) -> PortResult<Option<Vec<u8>>> {
