@@ -124,6 +124,12 @@ impl Default for SnapshotOptions {
 /// The operator's superproject and the checkouts in it. Only ever read, and nothing it
 /// configures is run.
 pub trait Repository: Sync {
+    /// The commit that the superproject's HEAD resolves to; `None` on an unborn branch.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn head(&self) -> PortResult<Option<ObjectId>>;
+
     /// Which modules there are, from `.gitmodules`, the git configuration and flake inputs.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::{Exit, Failure, Global};
 
+mod exchange;
 mod list;
 mod page;
 mod resolve;
@@ -22,11 +23,17 @@ enum Verb {
     List(list::Args),
     /// Show one: what it does, to what, and how to test and undo it
     Show(show::Args),
+    /// Write one with its ballots as a file, to carry it elsewhere
+    Export(exchange::ExportArgs),
+    /// Take in a proposal from such a file: its change is derived again here
+    Import(exchange::ImportArgs),
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     match &args.verb {
         Verb::List(args) => list::run(global, args),
         Verb::Show(args) => show::run(global, args),
+        Verb::Export(args) => exchange::export(global, args),
+        Verb::Import(args) => exchange::import(global, args),
     }
 }

@@ -16,6 +16,8 @@ pub mod plan;
 
 pub mod propose;
 
+pub mod exchange;
+
 pub mod recover;
 
 pub mod status;

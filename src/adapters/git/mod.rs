@@ -125,14 +125,19 @@ impl GitRepository {
     /// As [`Self::open`].
     pub fn open_in(path: &Path, settings: DiscoverSettings, environment: Environment) -> PortResult<Self> {
         let failed = |trouble: Trouble| {
-            PortError::failed(format!("cannot open the workspace at {}", files::shown(path)))
-                .because(trouble)
-                .hint("name the superproject with -C DIR")
+            PortError::failed(format!("cannot open the workspace at {}", files::shown(path))).because(trouble)
         };
-        let (work_tree, dirs) = locate::upwards(path).map_err(failed)?;
+        let (work_tree, dirs) = locate::upwards(path)
+            .map_err(|trouble| failed(trouble).hint("name the superproject with -C DIR"))?;
         let operator = Config::of_operator(&environment, Conditions::default()).map_err(failed)?;
         let repository = Self { work_tree, dirs, settings, environment, operator, disk: Arc::new(RealDisk) };
-        repository.opened(&SnapshotOptions::default()).map_err(failed)?;
+        repository.opened(&SnapshotOptions::default()).map_err(|trouble| {
+            let place = files::shown(&repository.work_tree);
+            failed(trouble).hint(format!(
+                "git -C {place} status says what git makes of it; another user's, if it is trusted: \
+                 git config --global --add safe.directory {place}"
+            ))
+        })?;
         Ok(repository)
     }
 
@@ -252,6 +257,14 @@ impl GitRepository {
 }
 
 impl Repository for GitRepository {
+    fn head(&self) -> PortResult<Option<ObjectId>> {
+        let opened = self.opened(&SnapshotOptions::default());
+        opened.map(|opened| opened.head.id).map_err(|trouble| {
+            PortError::failed(format!("cannot read HEAD of {}", files::shown(&self.work_tree)))
+                .because(trouble)
+        })
+    }
+
     fn discover(&self) -> PortResult<Discovery> {
         let input = self.discover_input().map_err(|trouble| {
             PortError::failed(format!("cannot find the modules of {}", files::shown(&self.work_tree)))

@@ -1,0 +1,156 @@
+//! Exchange: a proposal out of this state directory as one file, and one from elsewhere into it.
+//!
+//! Nothing that comes in is believed. The change is derived again on this workspace's HEAD and must
+//! be the same; members, policy and workspace must be those in force here; ballots are taken in as
+//! any other message.
+
+use crate::domain::canonical::CanonicalError;
+use crate::domain::event::Event;
+use crate::domain::id::{ObjectId, ProposalId};
+use crate::domain::module::Module;
+use crate::domain::packet::{PACKET_VERSION, Packet};
+use crate::domain::proposal::Stage;
+use crate::domain::state::State;
+use crate::domain::text;
+use crate::ops::govern;
+use crate::ops::propose::{Ask, derive_one};
+use crate::ports::{FailureKind, Journal, PortError, PortResult, Sources, Superproject};
+
+/// The file of a proposal that this journal knows.
+///
+/// # Errors
+/// As [`govern::case`]; integrity when a ballot is not what the journal names.
+pub fn export(journal: &dyn Journal, state: &State, id: ProposalId) -> PortResult<Packet> {
+    let case = govern::case(journal, state, id)?;
+    let mut ballots = Vec::with_capacity(case.record.ballots.len());
+    for ballot in &case.record.ballots {
+        let message = journal.load(ballot)?.and_then(|bytes| String::from_utf8(bytes).ok());
+        ballots.push(message.ok_or_else(|| {
+            PortError::failed(format!("cannot export {}: the ballot {ballot} is missing", id.short()))
+                .kind(FailureKind::Integrity)
+                .hint("lambda-os audit verify")
+        })?);
+    }
+    Ok(Packet {
+        v: PACKET_VERSION,
+        proposal: case.proposal,
+        delta: case.delta,
+        purpose: case.record.purpose,
+        ballots,
+    })
+}
+
+/// What importing did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The proposal.
+    pub id: ProposalId,
+    /// It was not known here before.
+    pub is_new: bool,
+    /// Signed messages that came with it, to be taken in once the journal holds the proposal.
+    pub ballots: Vec<String>,
+}
+
+/// The workspace that a proposal is imported into.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The superproject's objects.
+    pub superproject: &'a dyn Superproject,
+    /// The modules' sources.
+    pub sources: &'a dyn Sources,
+    /// The modules.
+    pub modules: &'a [Module],
+    /// The superproject's HEAD.
+    pub head: ObjectId,
+    /// Wall time, Unix milliseconds.
+    pub now_ms: i64,
+}
+
+/// Make an imported proposal known here, unless it is already. Ballots are given back, for
+/// [`govern::take_in`] with the state as it is afterwards.
+///
+/// # Errors
+/// Usage when nobody is trusted here yet; failed when it is not for this workspace, its members
+/// or its policy, when it is over, when it cannot be derived here, or derives to another change.
+pub fn import(
+    journal: &mut dyn Journal,
+    state: &State,
+    packet: Packet,
+    place: Place<'_>,
+) -> PortResult<Imported> {
+    let id = packet.id().map_err(no_form)?;
+    if state.proposals.contains_key(&id) {
+        return Ok(Imported { id, is_new: false, ballots: packet.ballots });
+    }
+    let refused =
+        |why: String| PortError::failed(format!("cannot import the proposal {}: {why}", id.short()));
+    let rules = govern::rules(journal, state)?;
+    let (proposal, delta) = (&packet.proposal, &packet.delta);
+    if delta.workspace != rules.members.workspace {
+        return Err(refused("it is for another workspace".to_owned()));
+    }
+    if proposal.policy != rules.policy_cid {
+        return Err(refused("it is judged by another policy than the one in force here".to_owned()));
+    }
+    if proposal.members_epoch != rules.members.epoch {
+        return Err(refused(format!(
+            "it is decided by the members of epoch {}, and here epoch {} is in force",
+            proposal.members_epoch, rules.members.epoch
+        )));
+    }
+    if proposal.expires_ms <= place.now_ms {
+        return Err(refused("its time ran out".to_owned()));
+    }
+    let latest = rules.policy.expires_ms(&rules.members, proposal.track, place.now_ms);
+    if proposal.expires_ms > latest {
+        return Err(refused("it would stay open for longer than this workspace's policy allows".to_owned()));
+    }
+    if let Some(other) = state.open_proposals().find(|(_, record)| record.change == proposal.change) {
+        let hint = format!("lambda-os proposal withdraw {}, then import again", other.0.short());
+        return Err(refused(format!("the same change is proposed here as {}", other.0.short())).hint(hint));
+    }
+    let asks: Vec<Ask> =
+        delta.pins.iter().map(|pin| Ask { module: pin.module.clone(), to: pin.to.commit }).collect();
+    let derived = derive_one(
+        place.superproject,
+        place.sources,
+        place.modules,
+        &rules.members.workspace,
+        place.head,
+        &asks,
+    )?
+    .map_err(|why| refused(format!("it cannot be derived here: {}", text::inert(&why.to_string()))))?;
+    if derived.change != proposal.change {
+        return Err(refused(format!(
+            "here these pins give the change {}, and it is about {}",
+            derived.change, proposal.change
+        ))
+        .hint("the two workspaces stand on different commits, or a mirror lacks what the other has"));
+    }
+    journal.store(&delta.to_canonical().map_err(no_form)?)?;
+    journal.store(&proposal.to_canonical().map_err(no_form)?)?;
+    // A proposal that it takes the place of is closed only where it is known and open.
+    let supersedes = proposal
+        .supersedes
+        .filter(|before| state.proposals.get(before).is_some_and(|record| record.stage == Stage::Open));
+    journal.append(
+        &id.short(),
+        &Event::ProposalMade {
+            proposal: id,
+            change: derived.change,
+            purpose: packet.purpose,
+            track: proposal.track,
+            pins: derived.pins,
+            base: place.head,
+            tree: derived.tree,
+            supersedes,
+            expires_ms: proposal.expires_ms,
+            notes: derived.notes,
+        },
+    )?;
+    Ok(Imported { id, is_new: true, ballots: packet.ballots })
+}
+
+fn no_form(error: CanonicalError) -> PortError {
+    PortError::failed("cannot write the proposal as canonical JSON").because(error)
+}
