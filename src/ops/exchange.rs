@@ -6,10 +6,11 @@
 
 use crate::domain::canonical::CanonicalError;
 use crate::domain::event::Event;
-use crate::domain::id::{ObjectId, ProposalId};
+use crate::domain::graph::Graph;
+use crate::domain::id::{ModuleName, ObjectId, ProposalId};
 use crate::domain::module::Module;
 use crate::domain::packet::{PACKET_VERSION, Packet};
-use crate::domain::proposal::Stage;
+use crate::domain::proposal::{Stage, Track};
 use crate::domain::state::State;
 use crate::domain::text;
 use crate::ops::govern;
@@ -60,6 +61,8 @@ pub struct Place<'a> {
     pub sources: &'a dyn Sources,
     /// The modules.
     pub modules: &'a [Module],
+    /// Who needs whom.
+    pub graph: &'a Graph,
     /// The superproject's HEAD.
     pub head: ObjectId,
     /// Wall time, Unix milliseconds.
@@ -100,6 +103,13 @@ pub fn import(
     }
     if proposal.expires_ms <= place.now_ms {
         return Err(refused("its time ran out".to_owned()));
+    }
+    // A weaker track would ask for fewer signatures.
+    let moved: Vec<ModuleName> = delta.pins.iter().map(|pin| pin.module.clone()).collect();
+    let track = if place.graph.blast_radius(&moved).is_empty() { Track::Leaf } else { Track::Core };
+    if proposal.track != track {
+        let (states, is) = (proposal.track.as_str(), track.as_str());
+        return Err(refused(format!("it is on the track {states}, and here the change belongs to {is}")));
     }
     let latest = rules.policy.expires_ms(&rules.members, proposal.track, place.now_ms);
     if proposal.expires_ms > latest {

@@ -17,7 +17,8 @@ use crate::domain::packet::{MAX_BYTES, Packet};
 use crate::domain::text;
 use crate::ops::exchange::{self, Place};
 use crate::ops::govern::{self, Taken};
-use crate::ports::{Clock as _, Repository as _};
+use crate::ops::order;
+use crate::ports::{Clock as _, SnapshotOptions};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -80,16 +81,19 @@ pub(super) fn import(global: &Global, args: &ImportArgs) -> Result<Exit, Failure
     })?;
     let open = Open::new(global)?;
     let _lock = CycleLock::acquire(&open.state_dir)?;
-    let discovery = open.repository.discover()?;
-    let head = open.repository.head()?.ok_or_else(|| {
+    let quick = SnapshotOptions { hash_untracked_bytes: None, ..open.settings.snapshot_options() };
+    let seen = order::see(&open.repository, &open.sources, &quick)?;
+    let head = seen.snapshot.superproject.head.ok_or_else(|| {
         Failure::new(Exit::Failed, "cannot import a proposal: the superproject has no commit yet")
     })?;
+    let graph = order::order(&seen.discovery, &seen.wiring);
     let mut journal = JournalWriter::open(&open.state_dir, &open.clock)?;
     let state = journal.state().clone();
     let place = Place {
         superproject: &open.repository,
         sources: &open.sources,
-        modules: &discovery.modules,
+        modules: &seen.discovery.modules,
+        graph: &graph,
         head,
         now_ms: open.clock.wall_ms(),
     };
