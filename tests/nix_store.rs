@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lambda_os::adapters::git::nar::Fetched;
@@ -15,30 +16,46 @@ use lambda_os::domain::flake::nar::NarHash;
 use lambda_os::domain::id::ObjectId;
 use lambda_os::ports::FailureKind;
 use lambda_os::sample::SampleSpec;
-use support::{Workspace, environment, git, have, said, temp_dir};
+use support::{Workspace, environment, git, have, nix, said, temp_dir};
 
 const CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nbuild-users-group =\n\
     sandbox = false\nflake-registry =\n";
 
-fn store() -> NixStore {
-    NixStore::default().env("NIX_CONFIG", CONFIG)
+fn store(program: &Path) -> NixStore {
+    NixStore::with_program(program).env("NIX_CONFIG", CONFIG)
+}
+
+/// Every Nix at hand: `nix`, its `nix-store`, and a size that no other test and no other Nix has:
+/// what they put into the machine's store would be help.
+fn programs(what: &str) -> Vec<(PathBuf, PathBuf, SampleSpec)> {
+    let mut all = Vec::new();
+    if have("nix", what) {
+        all.push(("nix".into(), "nix-store".into(), SampleSpec::sized(8, 17)));
+    }
+    if let Some(current) = nix::current(what) {
+        all.push((current.clone(), current.with_file_name("nix-store"), SampleSpec::sized(9, 19)));
+    }
+    all
 }
 
 #[test]
 fn a_locked_flake_is_evaluated_and_built_without_a_network() {
-    if !have("nix", "that a locked flake needs no network") {
-        return;
-    }
+    let what = "that a locked flake needs no network";
+    let programs = programs(what);
     let alone = Command::new("unshare").args(["-n", "true"]).status().is_ok_and(|status| status.success());
     if !alone {
-        eprintln!("SKIPPED: that a locked flake needs no network: no network namespace can be made here");
+        eprintln!("SKIPPED: {what}: no network namespace can be made here");
         return;
     }
-    // A size of its own: what other tests put into the store of the machine is no help here.
-    let workspace = Workspace::new(&SampleSpec::sized(8, 17));
+    for (nix, nix_store, spec) in programs {
+        evaluated_and_built_alone(&nix, &store(&nix_store), &spec);
+    }
+}
+
+fn evaluated_and_built_alone(program: &Path, store: &NixStore, spec: &SampleSpec) {
+    let workspace = Workspace::new(spec);
     let lock = fs::read(workspace.path().join("flake.lock")).expect("read");
     let lock = Lock::parse(&lock).expect("a lock");
-    let store = store();
     let mut added = 0;
     for (_, node) in lock.nodes() {
         let Some(locked) = &node.locked else { continue };
@@ -59,7 +76,7 @@ fn a_locked_flake_is_evaluated_and_built_without_a_network() {
             .envs(environment(workspace.temp.path()))
             .env("NIX_CONFIG", CONFIG)
             .env("USER", "root");
-        command.args(["-n", "nix"]).args(args).current_dir(workspace.path()).output().expect("it starts")
+        command.arg("-n").arg(program).args(args).current_dir(workspace.path()).output().expect("it starts")
     };
     // A cache of its own: the home is the test's.
     let flake = format!("path:{}", workspace.path().display());
@@ -83,7 +100,7 @@ fn another_hash_than_the_expected_one_adds_nothing() {
     git(&at, ["commit", "-q", "-m", "x"]);
     let repository = SourceRepository::open(&at).expect("opened");
     let commit: ObjectId = repository.commit("HEAD").expect("there");
-    let store = store();
+    let store = store(Path::new("nix-store"));
     let wrong = NarHash([7; 32]);
     let error = store.add_source(&repository, commit, Fetched::Git, Some(&wrong)).expect_err("it is another");
     assert_eq!(error.kind, FailureKind::Integrity);
