@@ -470,13 +470,159 @@ fn random_flake(pick: &mut Choices) -> String {
     }
 }
 
+/// An input that Nix reads, in one of many spellings; as the inside of a set.
+fn good_input(pick: &mut Choices, depth: usize) -> String {
+    let mut fields: Vec<String> = Vec::new();
+    let value = |pick: &mut Choices, text: &str| match pick.below(5) {
+        0 => format!("''{text}''"),
+        1 => format!("(\"{text}\")"),
+        _ => format!("\"{text}\""),
+    };
+    match pick.below(12) {
+        0..6 => {
+            let shown = match pick.below(9) {
+                0 => "./sub".to_owned(),
+                1 => "path:./sub".to_owned(),
+                2 => "( ./sub )".to_owned(),
+                3 => value(pick, "github:o/r"),
+                4 => value(pick, &format!("git+https://x.org/r?rev={REV}")),
+                5 => "b:c".to_owned(),
+                6 => value(pick, "./sub"),
+                _ => value(pick, "path:./sub"),
+            };
+            // An address without a scheme that Nix knows is refused where it is a URL only.
+            let shown = if shown == "b:c" { "\"nixpkgs/main\"".to_owned() } else { shown };
+            fields.push(format!("{} = {shown};", pick.of(&["url", "url", "\"url\"", "${\"url\"}", " url "])));
+        }
+        6 => fields.push("type = \"path\"; path = \"./sub\";".to_owned()),
+        7 => fields.push(format!("type = \"github\"; owner = \"o\"; repo = (\"r\"); rev = \"{REV}\";")),
+        8 => fields.push(
+            "type = \"git\"; url = \"https://x.org/r\"; submodules = true; shallow = false;".to_owned(),
+        ),
+        9 => fields.push("type = \"indirect\"; id = \"nixpkgs\"; ref = ''main'';".to_owned()),
+        10 => fields.push("type = \"tarball\"; url = \"https://x.org/a.zip\"; lastModified = 12;".to_owned()),
+        _ => fields
+            .push(format!("follows = {};", pick.of(&["\"b\"", "\"\"", "''b/c''", "(\"/b\")", "\"b//c/\""]))),
+    }
+    if pick.below(4) == 0 {
+        fields.push(format!("flake = {};", pick.of(&["true", "false", "(false)"])));
+    }
+    if depth < 3 && pick.below(3) == 0 {
+        fields.push(match pick.below(4) {
+            0 => format!("inputs.a.follows = {};", pick.of(&["\"b\"", "\"\"", "\"a/b\""])),
+            1 => format!("inputs.\"b\".inputs = {{ {} }};", good_inputs(pick, depth + 1)),
+            _ => format!("inputs = {{ {} }};", good_inputs(pick, depth + 1)),
+        });
+    }
+    if pick.below(2) == 0 {
+        fields.reverse();
+    }
+    fields.join(pick.of(&[" ", "\n", " /* x */ ", " # x\n"]))
+}
+
+/// Inputs that Nix reads, each once; as the inside of a set.
+fn good_inputs(pick: &mut Choices, depth: usize) -> String {
+    let mut fields: Vec<String> = Vec::new();
+    for name in ["a", "b", "c", "d e", "logos-x"] {
+        if pick.below(3) > 0 {
+            continue;
+        }
+        let shown = match pick.below(6) {
+            0 => format!("\"{name}\""),
+            1 => format!("${{\"{name}\"}}"),
+            _ if name.contains(' ') => format!("\"{name}\""),
+            _ => name.to_owned(),
+        };
+        let inside = good_input(pick, depth);
+        fields.push(match pick.below(8) {
+            0 => format!("{shown}.url = ./sub; {shown}.flake = true;"),
+            1 => format!("{shown}.follows = \"b\";"),
+            2 => format!("{shown} = {{ {inside} }}; {shown}.inputs.z.follows = \"a\";").replace(
+                "inputs.z",
+                if inside.contains("inputs =") || inside.contains("inputs.") {
+                    "inputs.\"z\""
+                } else {
+                    "inputs.z"
+                },
+            ),
+            3 => format!("{shown} = rec {{ {inside} }};"),
+            4 => format!("{shown} = ({{ {inside} }});"),
+            _ => format!("{shown} = {{ {inside} }};"),
+        });
+    }
+    if depth == 0 && pick.below(10) == 0 {
+        fields.push("self.submodules = true;".to_owned());
+    }
+    fields.join(" ")
+}
+
+/// A flake that Nix reads, mostly; now and then with one word too many, too few or out of place.
+fn good_flake(pick: &mut Choices) -> String {
+    let inside = good_inputs(pick, 0);
+    let mut fields = vec![match pick.below(6) {
+        0 => format!("inputs = rec {{ {inside} }};"),
+        1 => format!("inputs = ({{ {inside} }});"),
+        2 => format!("\"inputs\" = {{ {inside} }};"),
+        3 => format!("inputs = {{ {inside} }}; inputs.e.url = ./sub;"),
+        4 => format!("inputs.g = {{ {} }}; inputs.h.inputs.a.follows = \"\";", good_input(pick, 0)),
+        _ => format!("inputs = {{ {inside} }};"),
+    }];
+    fields.push(format!(
+        "outputs = {};",
+        pick.of(&[
+            "_: { }",
+            "{ self, ... }: { }",
+            "{ self, z, ... }@i: { }",
+            "i: { }",
+            "{ self, a ? 1, ... }: { }",
+            "(_: { })",
+            "a: b"
+        ])
+    ));
+    if pick.below(3) == 0 {
+        fields.push(format!("description = {};", pick.of(&["\"d\"", "''d''", "\"a \\${x}\"", "(\"d\")"])));
+    }
+    if pick.below(4) == 0 {
+        fields.push(format!(
+            "nixConfig = {};",
+            pick.of(&[
+                "{ }",
+                "{ a = \"x\"; }",
+                "{ a = 1; b = true; c = [ \"x\" ]; }",
+                "{ a = [ (\"x\") ]; }"
+            ])
+        ));
+    }
+    if pick.below(2) == 0 {
+        fields.reverse();
+    }
+    let text = format!("{{ {} }}", fields.join("\n"));
+    if pick.below(10) < 6 {
+        return text;
+    }
+    let mut words: Vec<&str> = text.split_inclusive(' ').collect();
+    let at = pick.below(words.len());
+    match pick.below(4) {
+        0 => drop(words.remove(at)),
+        1 => words.insert(at, words[at]),
+        2 => words.insert(
+            at,
+            pick.of(&["x ", "rec ", "; ", "inherit ", "1 ", "\"a\" ", "with { }; ", "${x} ", "or ", "... "]),
+        ),
+        _ => words[at] = pick.of(&ANY),
+    }
+    words.concat()
+}
+
 #[test]
 fn flakes_are_read_where_nix_reads_them_and_refused_where_it_refuses() {
     let Some(current) = nix::current("that flake.nix is read as Nix reads it") else { return };
     let temp = temp_dir();
     let nix = Nix::at(&current, temp.path());
     let mut pick = Choices(0x5eed_0002);
-    let flakes: Vec<String> = (0..cases(400)).map(|_| random_flake(&mut pick)).collect();
+    let flakes: Vec<String> = (0..cases(400))
+        .map(|_| if pick.below(4) == 0 { random_flake(&mut pick) } else { good_flake(&mut pick) })
+        .collect();
     let mut lines = Vec::new();
     for (at, flake) in flakes.iter().enumerate() {
         let dir = temp.path().join(format!("flakes/{at}"));
@@ -491,6 +637,8 @@ fn flakes_are_read_where_nix_reads_them_and_refused_where_it_refuses() {
         // Whatever fails once locking has begun, or in the outputs, was read.
         let after = [
             "while updating the lock file",
+            "not writing modified lock file",
+            "attempt to call something which is not a function",
             "while calling the 'outputs'",
             "called without required argument",
             "unexpected argument",
@@ -508,7 +656,8 @@ fn flakes_are_read_where_nix_reads_them_and_refused_where_it_refuses() {
         differences.len(),
         differences[..differences.len().min(12)].join("\n\n")
     );
-    assert!(accepted * 20 > flakes.len(), "only {accepted} were accepted");
+    eprintln!("{} flakes, {accepted} of them accepted by both", flakes.len());
+    assert!(accepted * 5 > flakes.len() * 2, "only {accepted} were accepted");
 }
 
 #[test]

@@ -12,6 +12,8 @@ const SETTINGS: &str = "experimental-features = nix-command flakes
 substituters =
 build-users-group =
 sandbox = false
+download-attempts = 1
+connect-timeout = 1
 flake-registry =
 ";
 

@@ -116,7 +116,10 @@ mod tests {
     fn other_shapes_are_refused_with_their_place() {
         for (file, expected) in [
             ("{ a = 1; }", "line 1, column 3: the entry \"a\" should have a set here"),
-            ("{\n a = { deps = [ b ]; }; }", "line 2, column 17: the entry \"a\" should have a string here"),
+            (
+                "{\n a = { deps = [ map ]; }; }",
+                "line 2, column 17: the entry \"a\" should have a string here",
+            ),
             ("x: { }", "line 1, column 1: the file must be an attribute set, not something computed"),
         ] {
             let error = DepGraph::parse(file.as_bytes()).expect_err("it is malformed");

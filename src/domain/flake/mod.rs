@@ -11,6 +11,8 @@ pub mod reference;
 
 pub mod syntax;
 
+mod scope;
+
 pub mod nix_reader;
 
 pub mod lock;

@@ -15,6 +15,7 @@ use rnix::ast::{self, InterpolPart};
 use rnix::{SyntaxKind as K, TextSize};
 use rowan::ast::AstNode as _;
 
+use super::scope;
 use crate::domain::text;
 
 /// The largest Nix file that is read, bytes.
@@ -160,6 +161,7 @@ pub(super) fn parse_set(bytes: &[u8]) -> Result<(Source<'_>, Set), ReadError> {
     }
     let root = parsed.tree();
     check_duplicates(source, &root)?;
+    scope::check(source, &root)?;
     let Some(expression) = root.expr() else {
         return Err(source.error(At(0), "the file is empty"));
     };
@@ -185,10 +187,10 @@ fn syntax_error(error: &rnix::ParseError) -> String {
 }
 
 fn offset(size: TextSize) -> At {
-    At(usize::from(size))
+    At::new(usize::from(size))
 }
 
-fn start(node: &impl rowan::ast::AstNode<Language = rnix::NixLanguage>) -> At {
+pub(super) fn start(node: &impl rowan::ast::AstNode<Language = rnix::NixLanguage>) -> At {
     offset(node.syntax().text_range().start())
 }
 

@@ -124,8 +124,8 @@ fn what_nix_refuses_is_refused_with_its_place() {
             "line 1, column 12: expected a string or a path but got an operation, which would have to be computed",
         ),
         (
-            "{ inputs.a = { inherit (b) url; }; outputs = x: x; }",
-            "line 1, column 28: expected a string or a path but got an inherited value, which would have to be computed",
+            "{ inputs.a = { inherit (map) url; }; outputs = x: x; }",
+            "line 1, column 30: expected a string or a path but got an inherited value, which would have to be computed",
         ),
         (
             "{ inputs.${\"a\" + \"b\"}.url = \"github:o/a\"; outputs = x: x; }",
@@ -139,6 +139,7 @@ fn what_nix_refuses_is_refused_with_its_place() {
             "{ outputs = x: { a = 1; b = { c = 1; c = 2; }; }; }",
             "line 1, column 38: the attribute \"c\" is already defined at line 1, column 31",
         ),
+        ("{ outputs = x:\n  y; }", "line 2, column 3: the variable \"y\" is not defined"),
         ("{ outputs = { a, a }: 1; }", "line 1, column 18: the argument \"a\" stands twice"),
         (
             "{ inputs.a = { url = \"github:o/a\"; follows = \"b\"; }; outputs = x: x; }",
