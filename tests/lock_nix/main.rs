@@ -11,6 +11,8 @@ mod world;
 
 mod named;
 
+mod old;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,8 @@ use world::{World, ours};
 struct Nix {
     program: PathBuf,
     home: PathBuf,
+    /// Debian's 2.8, whose rules are others in places: see [`old`].
+    old: bool,
 }
 
 impl Nix {
@@ -34,15 +38,17 @@ impl Nix {
             return None;
         };
         fs::create_dir_all(home).expect("a directory is made");
-        Some(Self { program: program.into(), home: home.to_owned() })
+        Some(Self { program: program.into(), home: home.to_owned(), old: false })
     }
 
     /// Run it on the flake in `root`; what it says when it refuses.
     fn flake(&self, args: &[String]) -> Result<(), String> {
         let mut command = Command::new(&self.program);
         command.env_clear().envs(support::environment(&self.home)).env("USER", "root");
-        // A store in memory: nothing of the machine is used or changed.
-        command.env("NIX_REMOTE", "dummy://?read-only=false");
+        if !self.old {
+            // A store in memory: nothing of the machine is used or changed.
+            command.env("NIX_REMOTE", "dummy://?read-only=false");
+        }
         command.env(
             "NIX_CONFIG",
             "experimental-features = nix-command flakes\nsubstituters =\nflake-registry =\nwarn-dirty = false\n",
@@ -54,6 +60,13 @@ impl Nix {
         } else {
             Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }
+    }
+}
+
+impl Nix {
+    /// 2.8 records the branch of a repository by its short name.
+    fn normal(&self, lock: String) -> String {
+        if self.old { lock.replace("\"ref\": \"main\"", "\"ref\": \"refs/heads/main\"") } else { lock }
     }
 }
 
@@ -71,9 +84,14 @@ enum Ask {
 }
 
 impl Ask {
-    fn args(&self, root: &Path) -> Vec<String> {
+    fn args(&self, root: &Path, old: bool) -> Vec<String> {
         let flake = format!("path:{}", root.display());
         match self {
+            Self::Update(inputs) if old => {
+                let inputs = inputs.iter().flat_map(|input| ["--update-input", input].map(str::to_owned));
+                ["lock".to_owned()].into_iter().chain(inputs).chain([flake]).collect()
+            }
+            Self::UpdateAll if old => vec!["update".to_owned(), flake],
             Self::Lock => vec!["lock".to_owned(), flake],
             Self::Update(inputs) => {
                 let mut args = vec!["update".to_owned(), "--flake".to_owned(), flake];
@@ -120,14 +138,14 @@ fn compare(nix: &Nix, root: &Path, ask: &Ask) -> Outcome {
             before.clone()
         }
     });
-    let theirs = nix.flake(&ask.args(root)).map(|()| fs::read(&file).ok());
+    let theirs = nix.flake(&ask.args(root, nix.old)).map(|()| fs::read(&file).ok());
     let text = |bytes: &Option<Vec<u8>>| {
         bytes
             .as_ref()
             .map_or_else(|| "(no file)".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
     };
     match (mine, theirs) {
-        (Ok(mine), Ok(theirs)) if mine == theirs => Outcome::Equal,
+        (Ok(mine), Ok(theirs)) if nix.normal(text(&mine)) == nix.normal(text(&theirs)) => Outcome::Equal,
         (Err(ours), Err(_)) => Outcome::BothRefuse(ours),
         (Ok(mine), Ok(theirs)) => Outcome::Different(difference(&text(&mine), &text(&theirs))),
         (Ok(_), Err(said)) => Outcome::Different(format!("Nix refused, we did not: {said}")),

@@ -102,11 +102,24 @@ pub(super) struct World {
     pub(super) root: PathBuf,
     pub(super) inputs: BTreeMap<String, Wanted>,
     time: i64,
+    /// Nothing that Nix 2.8 locks otherwise.
+    plain: bool,
+    /// The root overrides nothing.
+    pub(super) bare: bool,
 }
 
 impl World {
     /// In an empty directory.
     pub(super) fn new(dir: &Path, seed: u64) -> Self {
+        Self::with(dir, seed, false)
+    }
+
+    /// The same, with nothing that Nix 2.8 locks otherwise.
+    pub(super) fn plain(dir: &Path, seed: u64) -> Self {
+        Self::with(dir, seed, true)
+    }
+
+    fn with(dir: &Path, seed: u64, plain: bool) -> Self {
         let root = dir.join("root");
         fs::create_dir_all(&root).expect("a directory is made");
         let mut world = Self {
@@ -116,6 +129,8 @@ impl World {
             root,
             inputs: BTreeMap::new(),
             time: 1_790_000_000,
+            plain,
+            bare: plain && seed % 2 == 1,
         };
         // Plain directories as `path:` inputs: one leaf, one with an input.
         for name in ["p0", "p1"] {
@@ -204,7 +219,7 @@ impl World {
                 self.inputs.remove(name);
             } else if self.random.percent(30) {
                 // Other overrides, the same source.
-                let depth = 1 + self.random.below(3);
+                let depth = if self.plain { 1 } else { 1 + self.random.below(3) };
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 let inner = self.overrides(count, &names, depth);
                 if let Some(input) = self.inputs.get_mut(name) {
@@ -226,7 +241,9 @@ impl World {
                 self.write_source(number, false);
             }
         }
-        if self.random.percent(60) {
+        // 2.8 keeps other inputs when an override is gone: with overrides the root stays as it is.
+        let overrides = self.inputs.values().any(|input| !input.inputs.is_empty());
+        if self.random.percent(60) && !(self.plain && overrides) {
             self.write_root(false);
         }
     }
@@ -239,9 +256,9 @@ impl World {
             names.push(*self.random.pick(&NAMES));
         }
         for name in names.clone() {
-            let mut wanted = self.wanted(below, &names, sub, 14);
-            if self.random.percent(35) {
-                let depth = 1 + self.random.below(3);
+            let mut wanted = self.wanted(below, &names, sub, if self.plain && !root { 0 } else { 14 });
+            if self.random.percent(35) && !(self.plain && (self.bare || !root)) {
+                let depth = if self.plain { 1 } else { 1 + self.random.below(3) };
                 wanted.inputs = self.overrides(below, &names, depth);
             }
             inputs.insert(name.to_owned(), wanted);
@@ -256,7 +273,7 @@ impl World {
             let mut wanted = if self.random.percent(25) && depth > 1 {
                 Wanted { url: None, attributes: None, follows: None, flake: true, inputs: BTreeMap::new() }
             } else {
-                self.wanted(below, names, false, 65)
+                self.wanted(below, names, false, if self.plain { 100 } else { 65 })
             };
             if depth > 1 && self.random.percent(50) {
                 wanted.inputs = self.overrides(below, names, depth - 1);
@@ -271,7 +288,7 @@ impl World {
             Wanted { url: None, attributes: None, follows: None, flake: true, inputs: BTreeMap::new() };
         if self.random.percent(follows) {
             let mut path = vec![*self.random.pick(names)];
-            while path.len() < 3 && self.random.percent(25) {
+            while !self.plain && path.len() < 3 && self.random.percent(25) {
                 path.push(*self.random.pick(&NAMES));
             }
             wanted.follows = Some(if self.random.percent(4) { String::new() } else { path.join("/") });
@@ -282,7 +299,8 @@ impl World {
         let reach = if self.random.percent(8) { self.sources.len() } else { below };
         if reach == 0 || self.random.percent(12) {
             let path = *self.random.pick(&["p0", "p1"]);
-            wanted.url = Some(match self.random.below(if sub { 4 } else { 60 }) {
+            let relative = if self.plain { 2 } else { 0 };
+            wanted.url = Some(match relative + self.random.below(if sub { 4 } else { 60 }) {
                 0 => "path:./sub".to_owned(),
                 1 => "./sub".to_owned(),
                 _ => format!("path:{}", self.dir.join(path).display()),
@@ -294,6 +312,7 @@ impl World {
         let url = format!("git+file://{place}");
         let commits = source.commits.clone();
         wanted.url = Some(match self.random.below(20) {
+            2 | 3 | 5 | 6 | 7 if self.plain => url,
             0 | 1 => format!("{url}?ref=main"),
             2 | 3 if !commits.is_empty() => format!("{url}?rev={}", self.random.pick(&commits)),
             4 if !commits.is_empty() => format!("{url}?ref=main&rev={}", self.random.pick(&commits)),
