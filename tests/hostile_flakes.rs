@@ -172,6 +172,14 @@ fn flake_lock_is_read_or_refused() {
             for (_, node) in read.nodes() {
                 let _ = node.locked.as_ref().and_then(FlakeRef::identity);
             }
+            // What is read is JSON, and is written as what reads and writes the same.
+            let json = serde_json::from_slice::<serde_json::Value>(bytes);
+            let is_json =
+                json.as_ref().map_or_else(|error| error.to_string().contains("recursion"), |_| true);
+            assert!(is_json, "{json:?}: {}", String::from_utf8_lossy(bytes));
+            let written = read.to_json();
+            let again = Lock::parse(written.as_bytes()).expect("what is written is a lock");
+            assert_eq!(again.to_json(), written);
         }
     });
 }

@@ -168,7 +168,7 @@ impl LocalSources {
         }
         let mut locked = reference.clone();
         if let Some(git_ref) = git_ref {
-            locked = locked.with("ref", Some(Attr::Str(git_ref)));
+            locked = locked.with("ref", Some(Attr::Str(git_ref.into())));
         }
         if !flag(reference, "shallow") {
             locked = locked.with("revCount", Some(Attr::Int(repositories.count(commit)?)));
@@ -186,7 +186,7 @@ impl LocalSources {
             locked = locked.with("lastModified", Some(Attr::Int(modified)));
         }
         same_content(reference, &hash)?;
-        Ok(locked.with("narHash", Some(Attr::Str(hash.to_string()))))
+        Ok(locked.with("narHash", Some(Attr::Str(hash.to_string().into()))))
     }
 
     /// The hash of a directory, and the newest time in it.
@@ -250,9 +250,9 @@ fn finish(asked: &FlakeRef, locked: FlakeRef, facts: &SourceFacts) -> Result<Fla
     same_content(asked, &facts.nar_hash)?;
     let modified = u64::try_from(facts.last_modified).unwrap_or(0);
     Ok(locked
-        .with("rev", Some(Attr::Str(facts.rev.to_string())))
+        .with("rev", Some(Attr::Str(facts.rev.to_string().into())))
         .with("lastModified", Some(Attr::Int(modified)))
-        .with("narHash", Some(Attr::Str(facts.nar_hash.to_string()))))
+        .with("narHash", Some(Attr::Str(facts.nar_hash.to_string().into()))))
 }
 
 /// A reference that names its content gets that or nothing.

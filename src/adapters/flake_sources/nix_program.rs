@@ -193,7 +193,7 @@ impl FlakeSources for AskingNix<'_> {
         };
         let mut asked = reference.clone();
         if let Some(revision) = revision {
-            asked = asked.with("rev", Some(Attr::Str(revision.to_owned())));
+            asked = asked.with("rev", Some(Attr::Str(revision.into())));
             // These name a branch or a revision, and record the revision alone.
             if matches!(reference.kind(), "github" | "gitlab" | "sourcehut") {
                 asked = asked.with("ref", None);
@@ -269,8 +269,8 @@ mod tests {
     fn attributes_are_data_in_the_expression() {
         let reference = FlakeRef::from_attrs(
             [
-                ("type".to_owned(), Attr::Str("git".to_owned())),
-                ("url".to_owned(), Attr::Str("a\"; b = ${c} $${d} \\".to_owned())),
+                ("type".to_owned(), Attr::Str("git".into())),
+                ("url".to_owned(), Attr::Str("a\"; b = ${c} $${d} \\".into())),
                 ("shallow".to_owned(), Attr::Bool(true)),
                 ("a b".to_owned(), Attr::Int(1)),
             ]
@@ -282,7 +282,7 @@ mod tests {
                 "\"a b\" = 1; \"shallow\" = true; \"type\" = \"git\"; \"url\" = \"a\\\"; b = \\${c} \\$\\${d} \\\\\"; "
             )
         );
-        let odd = reference.with("url", Some(Attr::Str("a\nb".to_owned())));
+        let odd = reference.with("url", Some(Attr::Str("a\nb".into())));
         assert!(attributes(&odd).is_err());
     }
 

@@ -28,7 +28,7 @@ struct Report<'a> {
     schema: &'static str,
     inputs: BTreeMap<&'a str, Row<'a>>,
     /// What the flake asks of its own source (`inputs.self`).
-    #[serde(rename = "self", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(rename = "self", skip_serializing_if = "Attrs::is_empty")]
     own: &'a Attrs,
 }
 

@@ -71,7 +71,7 @@ pub fn set_revision(flake: &[u8], input: &str, rev: &str) -> Result<Vec<u8>, Edi
     // The whole change is that one reference's revision, or it is not made.
     let mut expected = before.clone();
     if let Some(reference) = expected.inputs.get_mut(input).and_then(|spec| spec.reference.as_mut()) {
-        *reference = reference.with("rev", Some(super::reference::Attr::Str(rev.to_owned())));
+        *reference = reference.with("rev", Some(super::reference::Attr::Str(rev.into())));
     }
     if nix_reader::read(&edited)? == expected { Ok(edited) } else { Err(elsewhere()) }
 }

@@ -12,11 +12,15 @@ mod diff;
 mod duplicates;
 mod parse;
 mod print;
+mod reader;
 mod resolve;
+mod value;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::named::Named;
 use super::reference::FlakeRef;
+use super::shared::SharedStr;
 use crate::domain::text;
 use crate::domain::url::RepoIdentity;
 
@@ -39,9 +43,9 @@ pub struct NodeId(u32);
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Node {
     /// Its name in the file: a label without meaning (`x_61`).
-    pub key: String,
+    pub key: SharedStr,
     /// Its inputs by name.
-    pub inputs: BTreeMap<String, Input>,
+    pub inputs: Named<Input>,
     /// What it is pinned to; `None` only for the root.
     pub locked: Option<FlakeRef>,
     /// What was asked for; `None` only for the root.
@@ -69,7 +73,7 @@ pub enum InputEdge {
     /// By the node's name.
     Node(NodeId),
     /// By an input path from the root; empty means the root itself.
-    Follows(Vec<String>),
+    Follows(Vec<SharedStr>),
 }
 
 /// Why bytes are not a lock: what, and where.

@@ -7,6 +7,10 @@ use super::url::RepoIdentity;
 
 pub mod nar;
 
+pub mod shared;
+
+pub mod named;
+
 pub mod reference;
 
 pub mod syntax;

@@ -114,8 +114,8 @@ fn source_end(bytes: &[u8]) -> At {
 
 /// What Nix asks the registry for when an input says nothing about itself.
 fn indirect(name: &str) -> FlakeRef {
-    let text = |text: &str| Attr::Str(text.to_owned());
-    FlakeRef::from_attrs(Attrs::from([("type".to_owned(), text("indirect")), ("id".to_owned(), text(name))]))
+    let text = |text: &str| Attr::Str(text.into());
+    FlakeRef::from_attrs(Attrs::from([("type", text("indirect")), ("id", text(name))]))
 }
 
 fn expected(source: Source<'_>, at: At, wanted: &str, got: &Value) -> ReadError {
@@ -174,7 +174,7 @@ fn read_self(source: Source<'_>, at: At, value: Value) -> Result<Attrs, ReadErro
 /// An attribute of a reference.
 fn attribute(source: Source<'_>, at: At, value: Value) -> Result<Attr, ReadError> {
     match value {
-        Value::Str(text) => Ok(Attr::Str(text)),
+        Value::Str(text) => Ok(Attr::Str(text.into())),
         Value::Int(number) => Ok(Attr::Int(number)),
         Value::Bool(value) => Ok(Attr::Bool(value)),
         other => Err(expected(source, at, "a string, a Boolean or an integer", &other)),
@@ -207,7 +207,7 @@ fn read_input(source: Source<'_>, at: At, value: Value) -> Result<InputSpec, Rea
     }
     if attrs.contains_key("type") {
         if let Some((_, url)) = url {
-            attrs.insert("url".to_owned(), Attr::Str(url));
+            attrs.insert("url".to_owned(), Attr::Str(url.into()));
         }
         let stated = FlakeRef::from_stated(attrs);
         spec.reference = Some(stated.map_err(|error| source.error(at, error))?);

@@ -9,10 +9,12 @@ mod forms;
 mod parse;
 mod uri;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::named::Named;
+use super::shared::SharedStr;
 use crate::domain::text;
 use crate::domain::url::RepoIdentity;
 
@@ -25,17 +27,28 @@ pub enum Attr {
     /// A number; Nix has no negative ones here.
     Int(u64),
     /// Text.
-    Str(String),
+    Str(SharedStr),
 }
 
 /// Attributes by name, as Nix orders them.
-pub type Attrs = BTreeMap<String, Attr>;
+pub type Attrs = Named<Attr>;
 
-/// Where an input comes from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+/// Where an input comes from. Copies are cheap: they are one set of attributes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct FlakeRef {
-    attrs: Attrs,
+    attrs: Arc<Attrs>,
+}
+
+impl Serialize for FlakeRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.attrs.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for FlakeRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Attrs::deserialize(deserializer).map(Self::from_attrs)
+    }
 }
 
 /// Why text is not a flake reference, as a sentence without a final stop.
@@ -52,7 +65,7 @@ impl FlakeRef {
     /// The reference with these attributes.
     #[must_use]
     pub fn from_attrs(attrs: Attrs) -> Self {
-        Self { attrs }
+        Self { attrs: Arc::new(attrs) }
     }
 
     /// The reference with attributes that `flake.nix` states: those of a known type must be what
@@ -70,7 +83,7 @@ impl FlakeRef {
             pairs.collect::<Vec<_>>().join(" ")
         };
         let checked = parse::attributes(attrs.clone());
-        checked.map(|attrs| Self { attrs }).map_err(|why| RefError { reference: shown(), why })
+        checked.map(Self::from_attrs).map_err(|why| RefError { reference: shown(), why })
     }
 
     /// Parse the text form, as Nix does for `url` in `flake.nix`: an identifier of the registry
@@ -90,7 +103,7 @@ impl FlakeRef {
     /// With what Nix refuses about it.
     pub fn parse_as(reference: &str, is_flake: bool) -> Result<Self, RefError> {
         let parsed = parse::reference(reference, is_flake);
-        parsed.map(|attrs| Self { attrs }).map_err(|why| RefError { reference: reference.to_owned(), why })
+        parsed.map(Self::from_attrs).map_err(|why| RefError { reference: reference.to_owned(), why })
     }
 
     /// All attributes.

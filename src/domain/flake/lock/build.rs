@@ -1,8 +1,7 @@
 //! A lock made from nodes instead of bytes.
 
-use std::collections::BTreeMap;
-
 use super::{InputEdge, Lock, LockError, Node, NodeId, print, resolve};
+use crate::domain::flake::shared::SharedStr;
 
 impl NodeId {
     /// The node at this place of a vector that [`Lock::from_nodes`] is given.
@@ -23,7 +22,7 @@ impl Lock {
     /// The lock of a flake without inputs; what a lock that is not there is compared as.
     #[must_use]
     pub fn empty() -> Self {
-        let root = Node { key: "root".to_owned(), flake: true, ..Node::default() };
+        let root = Node { key: SharedStr::fixed("root"), flake: true, ..Node::default() };
         Self { version: 7, root: NodeId(0), nodes: vec![root] }
     }
 
@@ -34,23 +33,26 @@ impl Lock {
     /// When inputs follow each other in a circle.
     pub(in crate::domain::flake) fn from_nodes(nodes: Vec<Node>) -> Result<Self, LockError> {
         let names = print::names(&nodes, NodeId(0));
-        let mut kept: Vec<(String, usize)> = names.into_iter().map(|(id, name)| (name, id.index())).collect();
+        let mut kept: Vec<(&SharedStr, usize)> =
+            names.iter().enumerate().filter_map(|(old, name)| Some((name.as_ref()?, old))).collect();
         kept.sort_unstable();
-        let new: BTreeMap<usize, NodeId> =
-            kept.iter().enumerate().map(|(at, (_, old))| (*old, NodeId::at(at))).collect();
+        let mut new = vec![NodeId(0); nodes.len()];
+        for (at, (_, old)) in kept.iter().enumerate() {
+            new[*old] = NodeId::at(at);
+        }
         let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
         let mut sorted = Vec::with_capacity(kept.len());
         for (key, old) in kept {
             let Some(mut node) = nodes[old].take() else { continue };
             for input in node.inputs.values_mut() {
                 if let InputEdge::Node(target) = &mut input.edge {
-                    *target = new[&target.index()];
+                    *target = new[target.index()];
                 }
             }
-            node.key = key;
+            node.key = key.clone();
             sorted.push(node);
         }
-        let root = new[&0];
+        let root = new[0];
         resolve::resolve_all(&mut sorted, root)?;
         Ok(Self { version: 7, root, nodes: sorted })
     }

@@ -4,10 +4,13 @@
 //! Both are walked from their roots side by side; a pair of nodes is compared once, so that the
 //! cost is bounded by the nodes and not by the paths.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Input, InputEdge, Lock, NodeId};
+use crate::domain::flake::named::Named;
 use crate::domain::flake::reference::FlakeRef;
+use crate::domain::flake::shared;
 
 /// What an input is in one lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,27 +56,29 @@ impl Lock {
             if !seen.insert((old, new)) {
                 continue;
             }
-            let (before, after) = (&self.node(old).inputs, &later.node(new).inputs);
-            let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-            for name in names {
-                let mut at: Vec<String> = path.clone();
-                at.push(name.clone());
-                match (before.get(name), after.get(name)) {
+            for (name, was, is) in both(&self.node(old).inputs, &later.node(new).inputs) {
+                match (was, is) {
                     (Some(was), Some(is)) => {
                         if let Some(change) = self.changed(was, later, is) {
-                            found.insert(at.clone(), change);
+                            found.insert(below(&path, name), change);
                         }
                         match (&was.edge, &is.edge) {
-                            (InputEdge::Node(was), InputEdge::Node(is)) => open.push((at, *was, *is)),
-                            (InputEdge::Node(was), _) => {
-                                self.all_below(*was, &at, &mut found, Change::Removed);
+                            (InputEdge::Node(was), InputEdge::Node(is)) => {
+                                let mut at = path.clone();
+                                at.push(name);
+                                open.push((at, *was, *is));
                             }
-                            (_, InputEdge::Node(is)) => later.all_below(*is, &at, &mut found, Change::Added),
+                            (InputEdge::Node(was), _) => {
+                                self.all_below(*was, &below(&path, name), &mut found, Change::Removed);
+                            }
+                            (_, InputEdge::Node(is)) => {
+                                later.all_below(*is, &below(&path, name), &mut found, Change::Added);
+                            }
                             _ => {}
                         }
                     }
-                    (Some(was), None) => self.all(was, &at, &mut found, Change::Removed),
-                    (None, Some(is)) => later.all(is, &at, &mut found, Change::Added),
+                    (Some(was), None) => self.all(was, &below(&path, name), &mut found, Change::Removed),
+                    (None, Some(is)) => later.all(is, &below(&path, name), &mut found, Change::Added),
                     (None, None) => {}
                 }
             }
@@ -93,7 +98,7 @@ impl Lock {
     fn state(&self, input: &Input) -> State {
         match &input.edge {
             InputEdge::Node(id) => State::Locked(self.node(*id).locked.clone().unwrap_or_default()),
-            InputEdge::Follows(path) => State::Follows(path.clone()),
+            InputEdge::Follows(path) => State::Follows(shared::owned(path)),
         }
     }
 
@@ -143,7 +148,7 @@ impl Lock {
             }
             for (name, input) in &self.node(id).inputs {
                 let mut at = path.clone();
-                at.push(name.clone());
+                at.push(name.to_string());
                 found.insert(at.clone(), what(self.state(input)));
                 if let InputEdge::Node(id) = input.edge {
                     open.push((id, at));
@@ -151,6 +156,30 @@ impl Lock {
             }
         }
     }
+}
+
+/// The inputs of two nodes side by side, by name.
+fn both<'a>(
+    before: &'a Named<Input>,
+    after: &'a Named<Input>,
+) -> impl Iterator<Item = (&'a str, Option<&'a Input>, Option<&'a Input>)> {
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    std::iter::from_fn(move || {
+        let order = match (before.peek(), after.peek()) {
+            (Some((was, _)), Some((is, _))) => was.cmp(is),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return None,
+        };
+        let was = if order.is_le() { before.next() } else { None };
+        let is = if order.is_ge() { after.next() } else { None };
+        let (name, _) = was.or(is)?;
+        Some((name.as_str(), was.map(|(_, input)| input), is.map(|(_, input)| input)))
+    })
+}
+
+fn below(path: &[&str], name: &str) -> Vec<String> {
+    path.iter().chain([&name]).map(|&name| name.to_owned()).collect()
 }
 
 #[cfg(test)]

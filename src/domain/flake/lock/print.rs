@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use super::{InputEdge, Lock, Node, NodeId};
 use crate::domain::flake::reference::{Attr, FlakeRef};
+use crate::domain::flake::shared::SharedStr;
 
 impl Lock {
     /// The file that Nix would write for it, with the newline at its end. Always version 7;
@@ -16,8 +17,12 @@ impl Lock {
     #[must_use]
     pub fn to_json(&self) -> String {
         let names = names(&self.nodes, self.root);
-        let mut sorted: Vec<(&str, NodeId)> = names.iter().map(|(id, name)| (name.as_str(), *id)).collect();
-        sorted.sort_unstable();
+        let mut sorted: Vec<(&SharedStr, NodeId)> =
+            (0..).map(NodeId).zip(&names).filter_map(|(id, name)| Some((name.as_ref()?, id))).collect();
+        // Nodes are in the order of their names already where Nix wrote the file.
+        if !sorted.is_sorted() {
+            sorted.sort_unstable();
+        }
         let mut out = String::with_capacity(sorted.len() * 900 + 100);
         out.push_str("{\n  \"nodes\": {");
         for (at, (name, id)) in sorted.into_iter().enumerate() {
@@ -31,31 +36,32 @@ impl Lock {
     }
 }
 
-/// The name that Nix gives to every node that `root` reaches.
-pub(super) fn names(nodes: &[Node], root: NodeId) -> BTreeMap<NodeId, String> {
-    let mut given: BTreeMap<NodeId, String> = BTreeMap::new();
-    let mut taken: BTreeSet<String> = BTreeSet::new();
+/// The name that Nix gives to every node that `root` reaches, by the node's number.
+pub(super) fn names(nodes: &[Node], root: NodeId) -> Vec<Option<SharedStr>> {
+    let mut given: Vec<Option<SharedStr>> = vec![None; nodes.len()];
+    let mut taken: BTreeSet<SharedStr> = BTreeSet::new();
     // Names are never given back, so a search goes on where the last one for that name ended.
     let mut next: BTreeMap<&str, u32> = BTreeMap::new();
     // An explicit stack: locks nest as deep as their author likes.
-    let mut open: Vec<(&str, NodeId)> = vec![("root", root)];
+    let top = SharedStr::fixed("root");
+    let mut open: Vec<(&SharedStr, NodeId)> = vec![(&top, root)];
     while let Some((wanted, id)) = open.pop() {
-        if given.contains_key(&id) {
+        let slot = &mut given[id.0 as usize];
+        if slot.is_some() {
             continue;
         }
-        let mut name = wanted.to_owned();
+        let mut name = wanted.clone();
         if !taken.insert(name.clone()) {
             let number = next.entry(wanted).or_insert(2);
             loop {
-                name.truncate(wanted.len());
-                write!(name, "_{number}").unwrap_or_default();
+                name = SharedStr::from(format!("{wanted}_{number}"));
                 *number += 1;
                 if taken.insert(name.clone()) {
                     break;
                 }
             }
         }
-        given.insert(id, name);
+        *slot = Some(name);
         // The last pushed is the first popped.
         for (name, input) in nodes[id.0 as usize].inputs.iter().rev() {
             if let InputEdge::Node(child) = input.edge {
@@ -66,7 +72,7 @@ pub(super) fn names(nodes: &[Node], root: NodeId) -> BTreeMap<NodeId, String> {
     given
 }
 
-fn node(out: &mut String, node: &Node, names: &BTreeMap<NodeId, String>) {
+fn node(out: &mut String, node: &Node, names: &[Option<SharedStr>]) {
     let mut separator = "{\n      ";
     let mut key = |out: &mut String, key: &str| {
         out.push_str(separator);
@@ -87,7 +93,7 @@ fn node(out: &mut String, node: &Node, names: &BTreeMap<NodeId, String>) {
             string(out, name);
             out.push_str(": ");
             match &input.edge {
-                InputEdge::Node(id) => string(out, names.get(id).map_or("", String::as_str)),
+                InputEdge::Node(id) => string(out, names[id.0 as usize].as_deref().unwrap_or("")),
                 InputEdge::Follows(path) => array(out, path, "\n        "),
             }
         }
@@ -124,12 +130,12 @@ fn attributes(out: &mut String, reference: &FlakeRef) {
     out.push_str(if separator.starts_with('{') { "{}" } else { "\n      }" });
 }
 
-fn array(out: &mut String, path: &[String], indent: &str) {
+fn array(out: &mut String, path: &[impl AsRef<str>], indent: &str) {
     for (at, element) in path.iter().enumerate() {
         out.push_str(if at == 0 { "[" } else { "," });
         out.push_str(indent);
         out.push_str("  ");
-        string(out, element);
+        string(out, element.as_ref());
     }
     if path.is_empty() {
         out.push_str("[]");
@@ -143,6 +149,15 @@ fn array(out: &mut String, path: &[String], indent: &str) {
 /// everything else as it is.
 fn string(out: &mut String, text: &str) {
     out.push('"');
+    if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..b' ')) {
+        escaped(out, text);
+    } else {
+        out.push_str(text);
+    }
+    out.push('"');
+}
+
+fn escaped(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),
@@ -156,7 +171,6 @@ fn string(out: &mut String, text: &str) {
             c => out.push(c),
         }
     }
-    out.push('"');
 }
 
 #[cfg(test)]
@@ -192,9 +206,10 @@ mod tests {
             leaf("6")
         );
         let lock = Lock::parse(file.as_bytes()).expect("it is well formed");
-        let names: Vec<String> = names(&lock.nodes, lock.root)
-            .into_iter()
-            .map(|(id, name)| format!("{} {name}", lock.node(id).key))
+        let names: Vec<String> = (0..)
+            .map(NodeId)
+            .zip(names(&lock.nodes, lock.root))
+            .filter_map(|(id, name)| Some(format!("{} {}", lock.node(id).key, name?)))
             .collect();
         assert_eq!(names, ["q b", "top root", "y x", "y1 x_2", "y2 x_2_2", "z a"]);
         let printed = lock.to_json();

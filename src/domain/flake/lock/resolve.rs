@@ -4,8 +4,6 @@
 //! lead through each other a hundred thousand times, or double at every step, costs no more
 //! than its length.
 
-use std::collections::BTreeMap;
-
 use super::{InputEdge, LockError, Node, NodeId};
 
 /// An input while it is being resolved: where its path has led so far.
@@ -47,8 +45,9 @@ pub(super) fn resolve_all(nodes: &mut [Node], root: NodeId) -> Result<(), LockEr
             edges.push((number, name.as_str(), &input.edge));
         }
     }
-    // Only nodes that `follows` lead through need their inputs' numbers by name.
-    let mut numbers: BTreeMap<NodeId, BTreeMap<&str, usize>> = BTreeMap::new();
+    // Neighbours mostly follow paths that begin alike: the steps of the last path, each with the
+    // node that it is from and the input that it came to.
+    let mut trail: Vec<(NodeId, &str, usize)> = Vec::new();
     for start in 0..total {
         if answers[start] != Answer::Open {
             continue;
@@ -65,11 +64,18 @@ pub(super) fn resolve_all(nodes: &mut [Node], root: NodeId) -> Result<(), LockEr
                 stack.pop();
                 continue;
             };
-            let at = walk.at.0 as usize;
-            let by_name = numbers
-                .entry(walk.at)
-                .or_insert_with(|| nodes[at].inputs.keys().map(String::as_str).zip(first[at]..).collect());
-            let next = by_name.get(name.as_str()).copied();
+            let next = match trail.get(walk.taken) {
+                Some((from, known, next)) if *from == walk.at && *known == name.as_str() => Some(*next),
+                _ => {
+                    let at = walk.at.0 as usize;
+                    let next = nodes[at].inputs.position(name).ok().map(|place| first[at] + place);
+                    trail.truncate(walk.taken);
+                    if let Some(next) = next.filter(|_| trail.len() == walk.taken) {
+                        trail.push((walk.at, name, next));
+                    }
+                    next
+                }
+            };
             match next.map(|next| (next, answers[next])) {
                 Some((_, Answer::Done(Some(target)))) => {
                     walk.at = target;
@@ -93,7 +99,7 @@ pub(super) fn resolve_all(nodes: &mut [Node], root: NodeId) -> Result<(), LockEr
             }
         }
     }
-    drop(numbers);
+    drop(edges);
     let mut answers = answers.into_iter();
     for input in nodes.iter_mut().flat_map(|node| node.inputs.values_mut()) {
         if let Some(Answer::Done(target)) = answers.next() {

@@ -1,17 +1,22 @@
 //! What relocking asks of a reference: is it the same, is it locked, is it inside another flake.
 
-use super::{Attr, FlakeRef};
+use std::sync::Arc;
+
+use super::{Attr, Attrs, FlakeRef};
 
 impl FlakeRef {
     /// The reference with one attribute set, or left out when `None`.
     #[must_use]
     pub fn with(&self, name: &str, value: Option<Attr>) -> Self {
-        let mut attrs = self.attrs.clone();
+        if value.is_none() && !self.attrs.contains_key(name) {
+            return self.clone();
+        }
+        let mut attrs = Attrs::clone(&self.attrs);
         match value {
-            Some(value) => attrs.insert(name.to_owned(), value),
+            Some(value) => attrs.insert(name, value),
             None => attrs.remove(name),
         };
-        Self { attrs }
+        Self::from_attrs(attrs)
     }
 
     /// The directory of the flake in its source; empty for the top.
@@ -42,7 +47,9 @@ impl FlakeRef {
     /// (`FlakeRef::canonicalize`).
     #[must_use]
     pub fn same_request(&self, other: &Self) -> bool {
-        self.attrs == other.attrs || self.canonical() == other.canonical()
+        Arc::ptr_eq(&self.attrs, &other.attrs)
+            || self.attrs == other.attrs
+            || self.canonical() == other.canonical()
     }
 
     fn canonical(&self) -> Self {
@@ -55,7 +62,7 @@ impl FlakeRef {
         };
         let kept: Vec<&str> = query.split('&').filter(|pair| dir.is_empty() || !repeated(pair)).collect();
         let url = if kept.is_empty() { place.to_owned() } else { format!("{place}?{}", kept.join("&")) };
-        self.with("url", Some(Attr::Str(url)))
+        self.with("url", Some(Attr::Str(url.into())))
     }
 }
 
@@ -66,12 +73,12 @@ mod tests {
     #[test]
     fn a_directory_repeated_in_the_url_is_the_same_request() {
         let old = FlakeRef::parse("git+https://x.org/r?dir=sub").expect("it is one");
-        let older = old.with("url", Some(Attr::Str("https://x.org/r?dir=sub".to_owned())));
+        let older = old.with("url", Some(Attr::Str("https://x.org/r?dir=sub".into())));
         assert_ne!(old, older);
         assert!(old.same_request(&older) && older.same_request(&old));
-        let other = old.with("url", Some(Attr::Str("https://x.org/r?dir=other".to_owned())));
+        let other = old.with("url", Some(Attr::Str("https://x.org/r?dir=other".into())));
         assert!(!old.same_request(&other));
-        assert!(!old.same_request(&old.with("ref", Some(Attr::Str("main".to_owned())))));
+        assert!(!old.same_request(&old.with("ref", Some(Attr::Str("main".into())))));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::uri::{Authority, Bad, Uri, fragment, query, scheme_of, text};
-use super::{Attr, Attrs, is_flake_id};
+use super::{Attr, Attrs, SharedStr, is_flake_id};
 
 /// Why something is no reference.
 enum Trouble {
@@ -71,7 +71,7 @@ fn from_uri(mut uri: Uri, is_flake: bool) -> Result<(Attrs, Vec<u8>), Trouble> {
     let rest = std::mem::take(&mut uri.fragment);
     let mut attrs = scheme(uri, is_flake)?;
     if !dir.is_empty() {
-        attrs.insert("dir".to_owned(), Attr::Str(text(&dir)?));
+        attrs.insert("dir".to_owned(), Attr::Str(text(&dir)?.into()));
     }
     Ok((attrs, rest))
 }
@@ -101,11 +101,11 @@ fn scheme(uri: Uri, is_flake: bool) -> Result<Attrs, Trouble> {
 }
 
 fn string(attrs: &mut Attrs, name: &str, value: impl Into<String>) {
-    attrs.insert(name.to_owned(), Attr::Str(value.into()));
+    attrs.insert(name, Attr::Str(SharedStr::from(value.into())));
 }
 
 fn of_type(kind: &str) -> Attrs {
-    Attrs::from([("type".to_owned(), Attr::Str(kind.to_owned()))])
+    Attrs::from([(SharedStr::fixed("type"), Attr::Str(kind.into()))])
 }
 
 /// Nix's `hasTarballExtension`.

@@ -2,19 +2,24 @@
 //!
 //! What flows: the inputs of a flake (from its `flake.nix`, or from its locked node when the node
 //! is kept unseen), beside the node that an older lock has for that flake. Overrides are collected
-//! on the way down under their full input paths; the outermost flake's word counts.
+//! on the way down; the outermost flake's word counts. `ask` is where sources are asked.
 //!
 //! Invariants: an input of the result is exactly one node, so nodes are never shared; every
-//! node's inputs are complete unless a source was missing, and then there is no result.
+//! node's inputs are complete unless a source was missing, and then there is no result. The walk's
+//! path is that of the input at hand, and the paths of the flakes above it are its beginnings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::error::{self, RelockError};
-use super::{FlakeSources, InputPath, Needed, Request, SourceError, Tree, Update, Warning};
+use super::overrides::{Overrides, Spot, Wanted};
+use super::place::Place;
+use super::updates::Updates;
+use super::{FlakeSources, InputPath, Needed, Request, Warning};
 use crate::domain::flake::lock::{Input, InputEdge, Lock, Node, NodeId};
-use crate::domain::flake::nix_reader::{self, FlakeNix, InputSpec};
+use crate::domain::flake::nix_reader::{self, InputSpec};
 use crate::domain::flake::reference::{Attr, Attrs, FlakeRef};
+use crate::domain::flake::shared::{self, SharedStr};
 
 /// Deeper than any real lock by far. A lock whose nodes name each other in a circle ends here.
 const MAX_DEPTH: usize = 200;
@@ -29,56 +34,26 @@ pub(super) struct Computed {
     pub(super) assumed: BTreeSet<InputPath>,
 }
 
-/// One input as its flake wants it.
-#[derive(Debug, Clone)]
-struct Wanted {
-    reference: Option<FlakeRef>,
-    /// From the root of the new lock.
-    follows: Option<InputPath>,
-    flake: bool,
-}
-
-/// Where a flake is: the tree, and the directory in it.
-#[derive(Debug, Clone)]
-struct Place {
-    /// `None` for the root flake's own.
-    tree: Option<Rc<FlakeRef>>,
-    dir: Vec<String>,
-}
-
-/// An input's reference as a flake above it wants it.
-struct Override {
-    wanted: Wanted,
-    /// Where that flake is, for relative paths.
-    place: Place,
-    /// Its input path.
-    parent: InputPath,
-}
-
-/// A flake whose inputs are being locked.
+/// A flake whose inputs are being locked. Its input path is the walk's, as far as `depth`.
 struct Flake<'a> {
-    inputs: BTreeMap<String, Wanted>,
+    /// By name, in order.
+    inputs: Vec<(SharedStr, Wanted)>,
     /// The node that is being filled.
     node: usize,
-    /// Its input path.
-    path: InputPath,
+    depth: usize,
+    /// Where flakes above it say something about its inputs.
+    spot: Option<Spot>,
     /// The node that an older lock has for it.
     old: Option<(&'a Lock, NodeId)>,
-    /// What `follows` of that lock are relative to.
-    follows_prefix: &'a [String],
-    place: Place,
+    /// How much of its path `follows` of that lock are relative to.
+    follows_from: usize,
+    place: Rc<Place>,
     /// Whether `follows` of the older lock stand without being seen in the sources.
     trusted: bool,
 }
 
-/// A flake that was read.
-struct Read {
-    flake: FlakeNix,
-    locked: FlakeRef,
-    place: Place,
-}
-
-enum Stop {
+/// Why an input has no node.
+pub(super) enum Stop {
     /// Not at hand; noted, the others go on.
     Missing,
     /// The end.
@@ -91,19 +66,20 @@ impl From<RelockError> for Stop {
     }
 }
 
-struct Walk<'a> {
-    request: Request<'a>,
-    sources: &'a dyn FlakeSources,
+/// The walk over all inputs.
+pub(super) struct Walk<'a> {
+    pub(super) sources: &'a dyn FlakeSources,
+    /// The path of the input at hand.
+    pub(super) path: Vec<SharedStr>,
+    pub(super) updates: Updates<'a>,
+    pub(super) needed: Vec<Needed>,
+    strict: bool,
     nodes: Vec<Node>,
-    overrides: BTreeMap<InputPath, Override>,
-    /// The names of the overrides by the input path that they are for.
-    overridden: BTreeMap<InputPath, BTreeSet<String>>,
-    updated: BTreeSet<InputPath>,
+    overrides: Overrides,
     /// The references of the flakes that are being locked anew, outermost first.
     parents: Vec<FlakeRef>,
     warnings: Vec<Warning>,
     assumed: BTreeSet<InputPath>,
-    needed: Vec<Needed>,
 }
 
 /// All nodes of the new lock.
@@ -117,64 +93,43 @@ pub(super) fn compute<'a>(
         check_locked(lock, &[])?;
     }
     let mut walk = Walk {
-        request,
         sources,
-        nodes: vec![Node { flake: true, ..Node::default() }],
-        overrides: BTreeMap::new(),
-        overridden: BTreeMap::new(),
-        updated: BTreeSet::new(),
+        path: Vec::new(),
+        updates: Updates::new(request.updates),
+        needed: Vec::new(),
+        strict: request.strict,
+        nodes: Vec::with_capacity(request.lock.map_or(1, |lock| lock.nodes().count() + 1)),
+        overrides: Overrides::default(),
         parents: Vec::new(),
         warnings: Vec::new(),
         assumed: BTreeSet::new(),
-        needed: Vec::new(),
     };
-    let place = Place { tree: None, dir: segments(request.dir) };
+    walk.nodes.push(Node { flake: true, ..Node::default() });
     let root = Flake {
         inputs: wanted(&flake.inputs, &[]),
         node: 0,
-        path: InputPath::new(),
+        depth: 0,
+        spot: None,
         old: request.lock.map(|lock| (lock, lock.root())),
-        follows_prefix: &[],
-        place,
+        follows_from: 0,
+        place: Rc::new(Place::root(request.dir)),
         trusted: false,
     };
-    walk.flake(&root, &flake.inputs)?;
+    walk.flake(root, &flake.inputs)?;
     if !walk.needed.is_empty() {
         return Err(RelockError::Needs(walk.needed));
     }
-    let unused = request.updates.keys().filter(|path| !walk.updated.contains(*path));
-    walk.warnings.extend(unused.cloned().map(Warning::NotUpdated));
+    walk.warnings.extend(walk.updates.unmet().map(Warning::NotUpdated));
     Ok(Computed { nodes: walk.nodes, warnings: walk.warnings, assumed: walk.assumed })
 }
 
-/// The inputs as a `flake.nix` has them; what they follow is relative to that flake.
-fn wanted(specs: &BTreeMap<String, InputSpec>, prefix: &[String]) -> BTreeMap<String, Wanted> {
-    specs.iter().map(|(name, spec)| (name.clone(), Wanted::of(spec, prefix))).collect()
-}
-
-impl Wanted {
-    fn of(spec: &InputSpec, prefix: &[String]) -> Self {
-        Self {
-            reference: spec.reference.clone(),
-            follows: spec.follows.as_ref().map(|path| [prefix, path.as_slice()].concat()),
-            flake: spec.flake,
-        }
-    }
-}
-
-fn below(path: &[String], name: &str) -> InputPath {
-    let mut longer = Vec::with_capacity(path.len() + 1);
-    longer.extend_from_slice(path);
-    longer.push(name.to_owned());
-    longer
-}
-
-fn segments(path: &str) -> Vec<String> {
-    path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect()
+/// The inputs as the `flake.nix` at `flake` has them.
+fn wanted(specs: &BTreeMap<String, InputSpec>, flake: &[SharedStr]) -> Vec<(SharedStr, Wanted)> {
+    specs.iter().map(|(name, spec)| (name.into(), Wanted::of(spec, flake))).collect()
 }
 
 /// A lock names every source by what cannot change, or Nix does not read it.
-fn check_locked(lock: &Lock, at: &[String]) -> Result<(), RelockError> {
+fn check_locked(lock: &Lock, at: &[SharedStr]) -> Result<(), RelockError> {
     // Every node, also those that nothing reaches: cheaper than telling them apart, and Nix
     // writes none.
     for (_, node) in lock.nodes() {
@@ -183,8 +138,8 @@ fn check_locked(lock: &Lock, at: &[String]) -> Result<(), RelockError> {
             && locked.relative_path().is_none()
         {
             return Err(RelockError::Unlocked {
-                at: at.to_vec(),
-                node: node.key.clone(),
+                at: shared::owned(at),
+                node: node.key.as_str().to_owned(),
                 reference: error::reference(locked),
             });
         }
@@ -193,20 +148,36 @@ fn check_locked(lock: &Lock, at: &[String]) -> Result<(), RelockError> {
 }
 
 impl Walk<'_> {
+    /// The path of the input at hand, for people.
+    pub(super) fn at(&self) -> InputPath {
+        shared::owned(&self.path)
+    }
+
     /// Lock the inputs of one flake.
-    fn flake(&mut self, flake: &Flake<'_>, specs: &BTreeMap<String, InputSpec>) -> Result<(), RelockError> {
-        if flake.path.len() > MAX_DEPTH {
-            return Err(RelockError::TooLarge { at: flake.path.clone(), what: "more levels than are read" });
+    fn flake(
+        &mut self,
+        mut flake: Flake<'_>,
+        specs: &BTreeMap<String, InputSpec>,
+    ) -> Result<(), RelockError> {
+        if flake.depth > MAX_DEPTH {
+            return Err(RelockError::TooLarge { at: self.at(), what: "more levels than are read" });
         }
-        for (name, spec) in specs {
-            self.collect(flake, spec, &below(&flake.path, name));
+        for (name, spec) in specs.iter().filter(|(_, spec)| !spec.inputs.is_empty()) {
+            let spot = *flake.spot.get_or_insert_with(|| self.overrides.spot());
+            let spot = self.overrides.child(spot, name);
+            self.overrides.collect(spot, spec, &self.path, &flake.place);
         }
-        let unknown = self.overridden.get(&flake.path).into_iter().flatten();
-        let unknown = unknown.filter(|name| !flake.inputs.contains_key(*name));
-        self.warnings
-            .extend(unknown.map(|name| Warning::NoSuchInput { of: flake.path.clone(), name: name.clone() }));
-        for (name, wanted) in &flake.inputs {
-            match self.input(flake, name, wanted) {
+        let inputs = std::mem::take(&mut flake.inputs);
+        let is_input = |name: &str| inputs.binary_search_by(|(known, _)| known.as_str().cmp(name)).is_ok();
+        for name in self.overrides.names(flake.spot).filter(|name| !is_input(name)) {
+            let of = shared::owned(&self.path);
+            self.warnings.push(Warning::NoSuchInput { of, name: name.to_owned() });
+        }
+        for (name, own) in inputs {
+            self.path.push(name.clone());
+            let done = self.input(&flake, &name, own);
+            self.path.truncate(flake.depth);
+            match done {
                 Ok(()) | Err(Stop::Missing) => {}
                 Err(Stop::Fatal(error)) => return Err(error),
             }
@@ -214,55 +185,36 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Note what a flake says about the inputs of its inputs. A flake above said it first.
-    fn collect(&mut self, flake: &Flake<'_>, spec: &InputSpec, prefix: &[String]) {
-        for (name, spec) in &spec.inputs {
-            let path = below(prefix, name);
-            if spec.reference.is_some() || spec.follows.is_some() {
-                self.overridden.entry(prefix.to_vec()).or_default().insert(name.clone());
-                self.overrides.entry(path.clone()).or_insert_with(|| Override {
-                    wanted: Wanted::of(spec, &flake.path),
-                    place: flake.place.clone(),
-                    parent: flake.path.clone(),
-                });
-            }
-            self.collect(flake, spec, &path);
-        }
-    }
-
-    fn input(&mut self, flake: &Flake<'_>, name: &str, own: &Wanted) -> Result<(), Stop> {
-        let path = below(&flake.path, name);
-        let over = self.overrides.get(&path);
-        let (mut wanted, place, parent) = match over {
-            Some(over) => (over.wanted.clone(), over.place.clone(), &over.parent),
-            None => (own.clone(), flake.place.clone(), &flake.path),
-        };
+    /// Lock the input at hand.
+    fn input(&mut self, flake: &Flake<'_>, name: &SharedStr, own: Wanted) -> Result<(), Stop> {
+        let spot = self.overrides.below(flake.spot, name);
         // Whether it is a flake is its own flake's word.
-        wanted.flake = own.flake;
+        let is_flake = own.flake;
+        let (wanted, place, parent_depth) = match self.overrides.at(spot) {
+            Some(over) => (over.wanted.clone(), Rc::clone(&over.place), over.depth),
+            None => (own, Rc::clone(&flake.place), flake.depth),
+        };
         if let Some(follows) = wanted.follows {
             self.attach(flake.node, name, InputEdge::Follows(follows));
             return Ok(());
         }
         let reference = wanted.reference.unwrap_or_else(|| indirect(name));
-        let parent = reference.relative_path().map(|_| parent.clone());
-        self.updated.insert(path.clone());
-        if !self.request.updates.contains_key(&path)
+        let parent = reference.relative_path().map(|_| shared::owned(&self.path[..parent_depth]));
+        self.updates.meet(&self.path);
+        if self.updates.at(&self.path).is_none()
             && let Some((lock, old)) = locked_node(flake.old, name)
             && let kept = lock.node(old)
             && kept.original.as_ref().is_some_and(|original| original.same_request(&reference))
             && kept.parent == parent
         {
-            return self.keep(flake, name, path, (lock, old), &place);
+            return self.keep(flake, name, spot, (lock, old), &place);
         }
-        if wanted.flake {
-            self.renew(flake.node, name, path, reference, parent, &place)
+        if is_flake {
+            self.renew(flake.node, name, spot, reference, parent, &place)
         } else {
-            let locked = if reference.relative_path().is_some() {
-                reference.clone()
-            } else {
-                self.lock(&reference, &path)?
-            };
-            self.add(flake.node, name, &path, locked, reference, false, parent)?;
+            let locked =
+                if reference.relative_path().is_some() { reference.clone() } else { self.lock(&reference)? };
+            self.add(flake.node, name, Asked { locked, original: reference, flake: false, parent })?;
             Ok(())
         }
     }
@@ -272,135 +224,124 @@ impl Walk<'_> {
     fn keep(
         &mut self,
         flake: &Flake<'_>,
-        name: &str,
-        path: InputPath,
+        name: &SharedStr,
+        spot: Option<Spot>,
         (lock, old): (&Lock, NodeId),
-        place: &Place,
+        place: &Rc<Place>,
     ) -> Result<(), Stop> {
         let kept = lock.node(old);
         let locked = kept.locked.clone().unwrap_or_default();
         let original = kept.original.clone().unwrap_or_default();
-        let node =
-            self.add(flake.node, name, &path, locked.clone(), original, kept.flake, kept.parent.clone())?;
-        let inside = self.request.updates.range(path.clone()..).next();
-        let update_inside =
-            inside.is_some_and(|(update, _)| update.len() > path.len() && update.starts_with(&path));
-        let unconfirmed: Vec<&InputPath> = kept
-            .inputs
-            .iter()
-            .filter_map(|(name, input)| match &input.edge {
-                InputEdge::Follows(follows) if !self.overrides.contains_key(&below(&path, name)) => {
-                    Some(follows)
-                }
-                _ => None,
-            })
-            .collect();
-        let mut refetch = update_inside;
-        if !update_inside && !flake.trusted && !unconfirmed.is_empty() {
+        let parent = kept.parent.clone();
+        let asked = Asked { locked: locked.clone(), original, flake: kept.flake, parent };
+        let node = self.add(flake.node, name, asked)?;
+        let mut refetch = self.updates.inside(&self.path);
+        if !refetch && !flake.trusted {
+            let overridden = |name: &str| self.overrides.at(self.overrides.below(spot, name)).is_some();
+            let unconfirmed = || {
+                kept.inputs.iter().filter_map(|(name, input)| match &input.edge {
+                    InputEdge::Follows(follows) if !overridden(name) => Some(follows),
+                    _ => None,
+                })
+            };
             // What follows something inside the kept source is most likely that source's own
             // word. What leads out of it was an override of a flake above, and is gone.
-            let own = &path[flake.follows_prefix.len().min(path.len())..];
-            let inner = unconfirmed.iter().all(|follows| follows.starts_with(own));
-            refetch = true;
-            if inner && !self.request.strict && !self.at_hand(&locked, place) {
+            let own = &self.path[flake.follows_from.min(self.path.len())..];
+            refetch = unconfirmed().next().is_some();
+            if refetch
+                && !self.strict
+                && unconfirmed().all(|follows| follows.starts_with(own))
+                && !self.at_hand(&locked, place)
+            {
                 refetch = false;
-                self.assumed.insert(path.clone());
+                self.assumed.insert(self.at());
             }
         }
-        if refetch {
-            let read = self.read_locked(&locked, place, &path)?;
-            let inner = Flake {
-                inputs: wanted(&read.flake.inputs, &path),
-                node,
-                path,
-                old: Some((lock, old)),
-                follows_prefix: flake.follows_prefix,
-                place: read.place,
-                trusted: false,
-            };
-            return Ok(self.flake(&inner, &read.flake.inputs)?);
-        }
+        let depth = self.path.len();
         let inner = Flake {
-            inputs: kept
-                .inputs
-                .iter()
-                .map(|(name, input)| (name.clone(), as_locked(lock, input, flake.follows_prefix)))
-                .collect(),
+            inputs: Vec::new(),
             node,
-            path,
+            depth,
+            spot,
             old: Some((lock, old)),
-            follows_prefix: flake.follows_prefix,
+            follows_from: flake.follows_from,
             // Nix looks from here for relative paths too when it did not read the source.
-            place: flake.place.clone(),
+            place: Rc::clone(&flake.place),
             trusted: true,
         };
-        Ok(self.flake(&inner, &BTreeMap::new())?)
+        if refetch {
+            let read = self.read_locked(&locked, place)?;
+            let inputs = wanted(&read.flake.inputs, &self.path);
+            let inner = Flake { inputs, place: read.place, trusted: false, ..inner };
+            return Ok(self.flake(inner, &read.flake.inputs)?);
+        }
+        if kept.inputs.is_empty() && depth <= MAX_DEPTH && self.overrides.names(spot).next().is_none() {
+            return Ok(());
+        }
+        let prefix = &self.path[..flake.follows_from];
+        let inputs =
+            kept.inputs.iter().map(|(name, input)| (name.clone(), as_locked(lock, input, prefix))).collect();
+        Ok(self.flake(Flake { inputs, ..inner }, &BTreeMap::new())?)
     }
 
     /// Lock an input anew; its inputs come from its own `flake.nix` and its own lock.
     fn renew(
         &mut self,
         parent_node: usize,
-        name: &str,
-        path: InputPath,
+        name: &SharedStr,
+        spot: Option<Spot>,
         reference: FlakeRef,
         parent: Option<InputPath>,
-        place: &Place,
+        place: &Rc<Place>,
     ) -> Result<(), Stop> {
         let read = match reference.relative_path() {
-            Some(_) => self.read_relative(&reference, place, &path)?,
-            None => self.read_new(&reference, &path)?,
+            Some(_) => self.read_relative(&reference, place)?,
+            None => self.read_new(&reference)?,
         };
-        let node = self.add(parent_node, name, &path, read.locked, reference.clone(), true, parent)?;
+        let asked = Asked { locked: read.locked, original: reference.clone(), flake: true, parent };
+        let node = self.add(parent_node, name, asked)?;
         if self.parents.contains(&reference) {
-            return Err(
-                RelockError::CircularImport { at: path, reference: error::reference(&reference) }.into()
-            );
+            let reference = error::reference(&reference);
+            return Err(RelockError::CircularImport { at: self.at(), reference }.into());
         }
         let lock = self
-            .file(&read.place, "flake.lock", &path, &reference)?
+            .file(&read.place, "flake.lock", &reference)?
             .map(|bytes| Lock::parse(&bytes))
             .transpose()
-            .map_err(|error| RelockError::FlakeLock { at: path.clone(), error })?;
+            .map_err(|error| RelockError::FlakeLock { at: self.at(), error })?;
         if let Some(lock) = &lock {
-            check_locked(lock, &path)?;
+            check_locked(lock, &self.path)?;
         }
         self.parents.push(reference);
+        let depth = self.path.len();
         let inner = Flake {
-            inputs: wanted(&read.flake.inputs, &path),
+            inputs: wanted(&read.flake.inputs, &self.path),
             node,
-            path: path.clone(),
+            depth,
+            spot,
             old: lock.as_ref().map(|lock| (lock, lock.root())),
-            follows_prefix: &path,
+            follows_from: depth,
             place: read.place,
             trusted: false,
         };
-        let done = self.flake(&inner, &read.flake.inputs);
+        let done = self.flake(inner, &read.flake.inputs);
         self.parents.pop();
         Ok(done?)
     }
 
-    fn attach(&mut self, node: usize, name: &str, edge: InputEdge) {
-        self.nodes[node].inputs.insert(name.to_owned(), Input { edge, target: None });
+    fn attach(&mut self, node: usize, name: &SharedStr, edge: InputEdge) {
+        self.nodes[node].inputs.insert(name.clone(), Input { edge, target: None });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a node has this many parts")]
-    fn add(
-        &mut self,
-        parent_node: usize,
-        name: &str,
-        path: &[String],
-        locked: FlakeRef,
-        original: FlakeRef,
-        flake: bool,
-        parent: Option<InputPath>,
-    ) -> Result<usize, RelockError> {
+    /// A node for the input at hand.
+    fn add(&mut self, parent_node: usize, name: &SharedStr, asked: Asked) -> Result<usize, RelockError> {
+        let Asked { locked, original, flake, parent } = asked;
         if !locked.is_locked() && locked.relative_path().is_none() {
             let reference = error::reference(&locked);
-            return Err(RelockError::WouldBeUnlocked { at: path.to_vec(), reference });
+            return Err(RelockError::WouldBeUnlocked { at: self.at(), reference });
         }
         if self.nodes.len() >= MAX_NODES {
-            return Err(RelockError::TooLarge { at: path.to_vec(), what: "more nodes than are read" });
+            return Err(RelockError::TooLarge { at: self.at(), what: "more nodes than are read" });
         }
         let node = self.nodes.len();
         let (locked, original) = (Some(locked), Some(original));
@@ -408,153 +349,14 @@ impl Walk<'_> {
         self.attach(parent_node, name, InputEdge::Node(NodeId::at(node)));
         Ok(node)
     }
-
-    /// What a reference is now, or at the revision that was asked for.
-    fn lock(&mut self, reference: &FlakeRef, path: &[String]) -> Result<FlakeRef, Stop> {
-        let revision = match self.request.updates.get(path) {
-            Some(Update::Revision(revision)) => Some(revision.as_str()),
-            _ => None,
-        };
-        if let (Some(pinned), Some(wanted)) = (reference.rev(), revision)
-            && pinned != wanted
-        {
-            let error = RelockError::Pinned {
-                at: path.to_vec(),
-                reference: error::reference(reference),
-                pinned: pinned.to_owned(),
-                wanted: wanted.to_owned(),
-            };
-            return Err(error.into());
-        }
-        let locked = match self.sources.lock(&reference.with("dir", None), revision) {
-            Ok(locked) => locked,
-            Err(error) => return Err(self.unanswered(reference, revision, path, error)),
-        };
-        let dir = Some(reference.dir()).filter(|dir| !dir.is_empty());
-        Ok(locked.with("dir", dir.map(|dir| Attr::Str(dir.to_owned()))))
-    }
-
-    fn unanswered(
-        &mut self,
-        reference: &FlakeRef,
-        revision: Option<&str>,
-        path: &[String],
-        error: SourceError,
-    ) -> Stop {
-        match error {
-            SourceError::NotAtHand(why) => {
-                self.needed.push(Needed {
-                    at: path.to_vec(),
-                    reference: reference.clone(),
-                    revision: revision.or(reference.rev()).map(str::to_owned),
-                    why,
-                });
-                Stop::Missing
-            }
-            SourceError::Failed(what) => Stop::Fatal(RelockError::Source {
-                at: path.to_vec(),
-                reference: error::reference(reference),
-                what,
-            }),
-        }
-    }
-
-    fn read_new(&mut self, reference: &FlakeRef, path: &[String]) -> Result<Read, Stop> {
-        let locked = self.lock(reference, path)?;
-        let read = self.read_locked(&locked, &Place { tree: None, dir: Vec::new() }, path)?;
-        if read.flake.own.iter().all(|(name, value)| locked.attrs().get(name) == Some(value)) {
-            return Ok(read);
-        }
-        // `inputs.self` asks for another tree of the same commit (`flake.cc: applySelfAttrs`).
-        let mut asked = locked.with("narHash", None);
-        for (name, value) in &read.flake.own {
-            asked = asked.with(name, Some(value.clone()));
-        }
-        let again = match self.sources.lock(&asked.with("dir", None), None) {
-            Ok(again) => again.with("dir", locked.attrs().get("dir").cloned()),
-            Err(error) => return Err(self.unanswered(&asked, None, path, error)),
-        };
-        self.read_locked(&again, &Place { tree: None, dir: Vec::new() }, path)
-    }
-
-    /// The flake of a locked node; a relative one is looked up from `place`.
-    fn read_locked(&mut self, locked: &FlakeRef, place: &Place, path: &[String]) -> Result<Read, Stop> {
-        if locked.relative_path().is_some() {
-            return self.read_relative(locked, place, path);
-        }
-        let tree = Rc::new(locked.clone());
-        self.read_at(locked, Place { tree: Some(tree), dir: segments(locked.dir()) }, path)
-    }
-
-    fn read_relative(&mut self, reference: &FlakeRef, place: &Place, path: &[String]) -> Result<Read, Stop> {
-        let Some(dir) = relative_dir(reference, place) else {
-            let outside = reference.relative_path().unwrap_or("").to_owned();
-            return Err(RelockError::Outside { at: path.to_vec(), path: outside }.into());
-        };
-        self.read_at(reference, Place { tree: place.tree.clone(), dir }, path)
-    }
-
-    fn read_at(&mut self, reference: &FlakeRef, place: Place, path: &[String]) -> Result<Read, Stop> {
-        let Some(bytes) = self.file(&place, "flake.nix", path, reference)? else {
-            let file = place.join("flake.nix");
-            let error =
-                RelockError::NoFlake { at: path.to_vec(), reference: error::reference(reference), file };
-            return Err(error.into());
-        };
-        let flake =
-            nix_reader::read(&bytes).map_err(|error| RelockError::FlakeNix { at: path.to_vec(), error })?;
-        Ok(Read { flake, locked: reference.clone(), place })
-    }
-
-    fn file(
-        &mut self,
-        place: &Place,
-        name: &str,
-        path: &[String],
-        reference: &FlakeRef,
-    ) -> Result<Option<Vec<u8>>, Stop> {
-        match self.sources.read(place.tree(), &place.join(name)) {
-            Ok(bytes) => Ok(bytes),
-            Err(error) => Err(self.unanswered(reference, reference.rev(), path, error)),
-        }
-    }
-
-    /// Whether a kept flake's source is at hand.
-    fn at_hand(&self, locked: &FlakeRef, place: &Place) -> bool {
-        let (place, dir) = match locked.relative_path() {
-            Some(_) => (place.clone(), relative_dir(locked, place).unwrap_or_default()),
-            None => (Place { tree: Some(Rc::new(locked.clone())), dir: Vec::new() }, segments(locked.dir())),
-        };
-        self.sources.at_hand(place.tree(), &Place { tree: None, dir }.join("flake.nix"))
-    }
 }
 
-impl Place {
-    fn tree(&self) -> Tree<'_> {
-        self.tree.as_deref().map_or(Tree::Root, Tree::Locked)
-    }
-
-    fn join(&self, name: &str) -> String {
-        let mut path = self.dir.join("/");
-        if !path.is_empty() {
-            path.push('/');
-        }
-        path + name
-    }
-}
-
-/// The directory of a relative input, with the `dir` in it; `None` when it leads out of the tree.
-fn relative_dir(reference: &FlakeRef, place: &Place) -> Option<Vec<String>> {
-    let mut dir = place.dir.clone();
-    for part in segments(reference.relative_path()?) {
-        if part == ".." {
-            dir.pop()?;
-        } else {
-            dir.push(part);
-        }
-    }
-    dir.extend(segments(reference.dir()));
-    Some(dir)
+/// What a node says about its source.
+struct Asked {
+    locked: FlakeRef,
+    original: FlakeRef,
+    flake: bool,
+    parent: Option<InputPath>,
 }
 
 /// The node that an older lock has for an input of a flake; `None` when it follows another one.
@@ -567,22 +369,22 @@ fn locked_node<'a>(old: Option<(&'a Lock, NodeId)>, name: &str) -> Option<(&'a L
 }
 
 /// An input of a kept node as if its flake had said it.
-fn as_locked(lock: &Lock, input: &Input, follows_prefix: &[String]) -> Wanted {
+fn as_locked(lock: &Lock, input: &Input, prefix: &[SharedStr]) -> Wanted {
     match &input.edge {
         InputEdge::Node(id) => {
             let node = lock.node(*id);
             Wanted { reference: node.original.clone(), follows: None, flake: node.flake }
         }
-        InputEdge::Follows(follows) => Wanted {
-            reference: None,
-            follows: Some([follows_prefix, follows.as_slice()].concat()),
-            flake: true,
-        },
+        InputEdge::Follows(follows) => {
+            Wanted { reference: None, follows: Some([prefix, follows.as_slice()].concat()), flake: true }
+        }
     }
 }
 
 /// What Nix asks the registry for when an input says nothing about itself.
-fn indirect(name: &str) -> FlakeRef {
-    let text = |text: &str| Attr::Str(text.to_owned());
-    FlakeRef::from_attrs(Attrs::from([("type".to_owned(), text("indirect")), ("id".to_owned(), text(name))]))
+fn indirect(name: &SharedStr) -> FlakeRef {
+    FlakeRef::from_attrs(Attrs::from([
+        (SharedStr::fixed("type"), Attr::Str(SharedStr::fixed("indirect"))),
+        (SharedStr::fixed("id"), Attr::Str(name.clone())),
+    ]))
 }

@@ -6,24 +6,41 @@
 
 use std::collections::BTreeSet;
 
-use super::{InputPath, RelockError};
+use super::RelockError;
 use crate::domain::flake::lock::{InputEdge, Node, NodeId};
+use crate::domain::flake::shared::{self, SharedStr};
 
 /// Check all nodes that the first one reaches.
 ///
 /// # Errors
 /// The first input, in Nix's order, that follows nothing or runs in a circle.
 pub(super) fn check(nodes: &[Node]) -> Result<(), RelockError> {
-    let mut all: Vec<(InputPath, &[String])> = Vec::new();
+    let follows = nodes.iter().flat_map(|node| node.inputs.values()).filter_map(|input| match &input.edge {
+        InputEdge::Follows(follows) if !follows.is_empty() => Some(follows),
+        _ => None,
+    });
+    let mut visited = Vec::new();
+    for follows in follows {
+        visited.clear();
+        if !matches!(find(nodes, follows, &mut visited, 0), Ok(Some(_))) {
+            return first_fault(nodes);
+        }
+    }
+    Ok(())
+}
+
+/// Something is wrong: what Nix comes to first.
+fn first_fault(nodes: &[Node]) -> Result<(), RelockError> {
+    let mut all: Vec<(Vec<&str>, &[SharedStr])> = Vec::new();
     let mut done = BTreeSet::new();
-    let mut open = vec![(InputPath::new(), NodeId::at(0))];
+    let mut open = vec![(Vec::new(), NodeId::at(0))];
     while let Some((path, id)) = open.pop() {
         if !done.insert(id) {
             continue;
         }
         for (name, input) in &nodes[id.index()].inputs {
             let mut at = path.clone();
-            at.push(name.clone());
+            at.push(name.as_str());
             match &input.edge {
                 InputEdge::Node(id) => open.push((at, *id)),
                 InputEdge::Follows(follows) => all.push((at, follows)),
@@ -33,7 +50,8 @@ pub(super) fn check(nodes: &[Node]) -> Result<(), RelockError> {
     all.sort_unstable();
     for (at, follows) in all {
         if !follows.is_empty() && find(nodes, follows, &mut Vec::new(), 0)?.is_none() {
-            return Err(RelockError::FollowsNothing { at, follows: follows.to_vec() });
+            let at = at.into_iter().map(str::to_owned).collect();
+            return Err(RelockError::FollowsNothing { at, follows: shared::owned(follows) });
         }
     }
     Ok(())
@@ -44,12 +62,12 @@ const MAX_DEPTH: usize = 500;
 
 fn find<'a>(
     nodes: &'a [Node],
-    path: &'a [String],
-    visited: &mut Vec<&'a [String]>,
+    path: &'a [SharedStr],
+    visited: &mut Vec<&'a [SharedStr]>,
     depth: usize,
 ) -> Result<Option<NodeId>, RelockError> {
-    let circle = |from: usize, visited: &[&[String]]| RelockError::FollowsCircle {
-        cycle: visited[from..].iter().chain([&path]).map(|path| path.to_vec()).collect(),
+    let circle = |from: usize, visited: &[&[SharedStr]]| RelockError::FollowsCircle {
+        cycle: visited[from..].iter().chain([&path]).map(|path| shared::owned(path)).collect(),
     };
     if let Some(from) = visited.iter().position(|known| *known == path) {
         return Err(circle(from, visited));

@@ -4,9 +4,9 @@
 //! answer for what other flakes are. Out: the [`Relocked`] lock, or every source that would have
 //! been needed and is not at hand. Pure: what a source is comes in through the port.
 //!
-//! The algorithm is Nix's (`libflake/flake.cc: lockFlake`, as of 2.34), in three files here:
-//! `compute` decides for every input whether its locked node is kept or a new one is made;
-//! `follow` then checks that what is followed exists; [`Lock::to_json`] gives the bytes.
+//! The algorithm is Nix's (`libflake/flake.cc: lockFlake`, as of 2.34), in these files:
+//! `compute` decides for every input whether its locked node is kept or a new one is made, with
+//! the `overrides` of the flakes above it, and `ask`s sources; `follow` then checks that what is followed exists; [`Lock::to_json`] gives the bytes.
 //!
 //! In one point less is asked than Nix asks: where it would fetch a kept source only to see
 //! whether `follows` inside it still stand, and that source is not at hand, they are kept as they
@@ -14,9 +14,13 @@
 //! neither has what it says; what could have changed is an override in a flake above it that said
 //! the same and is gone. [`Request::strict`] asks for the source.
 
+mod ask;
 mod compute;
 mod error;
 mod follow;
+mod overrides;
+mod place;
+mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
 

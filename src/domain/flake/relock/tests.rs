@@ -44,14 +44,14 @@ impl Table {
 impl FlakeSources for Table {
     fn lock(&self, reference: &FlakeRef, revision: Option<&str>) -> Result<FlakeRef, SourceError> {
         let reference = match revision {
-            Some(rev) => reference.with("rev", Some(Attr::Str(rev.to_owned()))),
+            Some(rev) => reference.with("rev", Some(Attr::Str(rev.into()))),
             None => reference.clone(),
         };
         let (name, version) = self.version(&reference)?;
         self.asked.borrow_mut().push(format!("lock {name}"));
         Ok(reference
-            .with("rev", Some(Attr::Str(rev(version))))
-            .with("narHash", Some(Attr::Str(format!("{name}{version}")))))
+            .with("rev", Some(Attr::Str(rev(version).into())))
+            .with("narHash", Some(Attr::Str(format!("{name}{version}").into()))))
     }
 
     fn read(&self, tree: Tree<'_>, path: &str) -> Result<Option<Vec<u8>>, SourceError> {
