@@ -181,3 +181,21 @@ fn a_flake_inside_a_repository_reaches_its_neighbours_and_no_further() {
     assert_eq!(exit, Some(1));
     assert!(stderr.contains("the input n leads out of its source"), "{stderr}");
 }
+
+#[test]
+fn a_source_is_hashed_once_when_a_state_directory_is_named() {
+    let case = Case::new();
+    let (state, source) = (case.path("state"), format!("o/a={}", case.path("a").display()));
+    let args = ["--stdout", "--source", &source, "--state-dir", &state.to_string_lossy()];
+    let (exit, first, err) = case.lock("update", &args);
+    assert_eq!(exit, 0, "{err}");
+    let hash = json(&first)["nodes"]["a"]["locked"]["narHash"].as_str().expect("a hash").to_owned();
+    // Another hash in the cache is what the next lock has: the source was not hashed again.
+    let file = state.join("cache/nar-hashes");
+    let kept = fs::read_to_string(&file).expect("hashes are kept");
+    let other = "sha256-pQpattmS9VmO3ZIQUFn66az8GSmB4IvYhTTCFn6SUmo=";
+    assert!(kept.contains(&hash) && hash != other);
+    fs::write(&file, kept.replace(&hash, other)).expect("it is written");
+    let (_, second, _) = case.lock("update", &args);
+    assert_eq!(json(&second)["nodes"]["a"]["locked"]["narHash"], other);
+}

@@ -163,6 +163,12 @@ impl StateDir {
         self.root.join("cache")
     }
 
+    /// NAR hashes by tree.
+    #[must_use]
+    pub fn nar_hashes(&self) -> PathBuf {
+        self.cache().join("nar-hashes")
+    }
+
     /// Held by the one daemon or cycle.
     #[must_use]
     pub fn daemon_lock(&self) -> PathBuf {

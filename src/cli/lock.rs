@@ -8,6 +8,7 @@ mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Subcommand;
 
@@ -15,6 +16,7 @@ use super::place::{self, shown};
 use super::show::{self, Paint};
 use super::{Exit, Failure, Global};
 use crate::adapters::flake_sources::{AskingNix, LocalSources, write_lock};
+use crate::adapters::git::nar_cache::NarCache;
 use crate::adapters::git::{DiscoverSettings, GitRepository};
 use crate::adapters::mirrors::Mirrors;
 use crate::adapters::state_dir::StateDir;
@@ -113,8 +115,9 @@ fn check(
 ) -> Result<Exit, Failure> {
     let flake = Flake::open(dir)?;
     let (made, asked) = flake.relock(global, from, &BTreeMap::new())?;
-    let report =
-        shown::Report::new("check", flake.before(), &made, &BTreeSet::new(), duplicates).asked(&asked);
+    let (_, changed) = flake.file(&made);
+    let report = shown::Report::new("check", flake.before(), &made, changed, &BTreeSet::new(), duplicates)
+        .asked(&asked);
     if global.json {
         show::json(&report)?;
     } else {
@@ -134,12 +137,12 @@ fn update(
     let flake = Flake::open(dir)?;
     let (made, asked) = flake.relock(global, from, &updates)?;
     refuse_unknown(&made)?;
-    let file = made.file(flake.lock.as_ref().map(|(bytes, lock)| (lock, bytes.as_slice())));
-    let declared: BTreeSet<String> = updates.keys().filter_map(|path| path.first().cloned()).collect();
-    let report = shown::Report::new("update", flake.before(), &made, &declared, false).asked(&asked);
+    let (file, changed) = flake.file(&made);
     if stdout {
         return show::data(&String::from_utf8_lossy(&file));
     }
+    let declared: BTreeSet<String> = updates.keys().filter_map(|path| path.first().cloned()).collect();
+    let report = shown::Report::new("update", flake.before(), &made, changed, &declared, false).asked(&asked);
     if report.changed {
         write_lock(&flake.dir, &file).map_err(|error| {
             let path = flake.dir.join("flake.lock");
@@ -218,6 +221,14 @@ impl Flake {
         self.lock.as_ref().map(|(_, lock)| lock)
     }
 
+    /// The file as it shall be, and whether that is another one.
+    fn file(&self, made: &Relocked) -> (Vec<u8>, bool) {
+        let before = self.lock.as_ref().map(|(bytes, lock)| (lock, bytes.as_slice()));
+        let file = made.file(before);
+        let changed = before.map_or_else(|| made.differs_from(None), |(_, bytes)| bytes != file);
+        (file, changed)
+    }
+
     /// The lock made anew, and the sources that Nix was asked for.
     fn relock(
         &self,
@@ -230,7 +241,10 @@ impl Flake {
             let (identity, path) = parse_source(source)?;
             sources.add(identity, &path, None);
         }
-        self.add_modules(global, &mut sources);
+        sources = self.add_modules(global, sources);
+        if global.state_dir.is_some() {
+            sources = sources.with_cache(Arc::new(hash::cache(global)?));
+        }
         for folder in &from.folders {
             sources.add_folder(folder).map_err(|error| {
                 Failure::new(Exit::Usage, format!("cannot list the sources in {}: {error}", shown(folder)))
@@ -254,24 +268,26 @@ impl Flake {
 
     /// The modules of the workspace that the flake belongs to: their mirrors and checkouts. A
     /// workspace that cannot be read only has less to offer.
-    fn add_modules(&self, global: &Global, sources: &mut LocalSources) {
+    fn add_modules(&self, global: &Global, mut sources: LocalSources) -> LocalSources {
         let workspace = global.workspace.clone().unwrap_or_else(|| self.dir.clone());
         let place = place::find(&Global { workspace: Some(workspace.clone()), ..global.clone() });
-        let Ok(settings) = place.settings else { return };
+        let Ok(settings) = place.settings else { return sources };
         let wanted = DiscoverSettings {
             config_urls: settings.module_urls(),
             allow_local_urls: settings.allow_local_urls,
         };
-        let Ok(repository) = GitRepository::open(&workspace, wanted) else { return };
+        let Ok(repository) = GitRepository::open(&workspace, wanted) else { return sources };
         let common = repository.common_dir();
         let state = StateDir::resolve(global.state_dir.as_deref(), settings.state_dir.as_deref(), common);
-        let (Ok(state), Ok(discovery)) = (state, repository.discover()) else { return };
+        let (Ok(state), Ok(discovery)) = (state, repository.discover()) else { return sources };
+        sources = sources.with_cache(Arc::new(NarCache::in_file(&state.nar_hashes())));
         let mirrors = Mirrors::open(&state.mirrors(), repository.work_tree(), common);
         for module in &discovery.modules {
             for (path, head) in mirrors.repositories(module) {
                 sources.add(module.identity.clone(), &path, head);
             }
         }
+        sources
     }
 
     fn failure(&self, global: &Global, error: RelockError) -> Failure {

@@ -2,7 +2,9 @@
 //!
 //! In: where repositories are (mirrors, checkouts, what the user names). Out: [`FlakeSources`],
 //! what a lock records of a source and the files in it, read from git objects. No process is
-//! started, nothing of a repository's configuration is run, nothing is written, no network;
+//! started, nothing of a repository's configuration is run, nothing is written but hashes in the
+//! cache that was given, no network. Repositories stay open and trees stay hashed for as long as
+//! the [`LocalSources`] live: many locks are made over one.
 //! [`AskingNix`] alone goes further, for what is not at hand.
 //!
 //! All repositories of one identity are one object database; where a branch is, the first that
@@ -19,11 +21,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use self::folder::Folder;
 pub use self::nix_program::AskingNix;
 use self::repository::Repositories;
-use super::git::nar::{Fetched, SourceFacts, source_facts};
+use super::git::nar::{Fetched, SourceFacts, source_facts_cached};
+use super::git::nar_cache::NarCache;
 use crate::domain::flake::nar::NarHash;
 use crate::domain::flake::reference::{Attr, FlakeRef};
 use crate::domain::flake::relock::{FlakeSources, SourceError, Tree};
@@ -44,6 +48,8 @@ pub struct LocalSources {
     opened: RefCell<BTreeMap<String, Rc<Repositories>>>,
     facts: RefCell<BTreeMap<(ObjectId, bool), SourceFacts>>,
     verified: RefCell<BTreeMap<PathBuf, (NarHash, u64)>>,
+    /// Hashes of trees, also of earlier runs where it has a file.
+    cache: Arc<NarCache>,
 }
 
 impl LocalSources {
@@ -58,7 +64,15 @@ impl LocalSources {
             opened: RefCell::default(),
             facts: RefCell::default(),
             verified: RefCell::default(),
+            cache: Arc::default(),
         }
+    }
+
+    /// The same, with hashes that are known already; trees that are hashed here are added to them.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Arc<NarCache>) -> Self {
+        self.cache = cache;
+        self
     }
 
     /// A repository of this identity: a git directory or the top of a checkout. The first one
@@ -134,7 +148,7 @@ impl LocalSources {
         if let Some(facts) = self.facts.borrow().get(&key) {
             return Ok(facts.clone());
         }
-        let facts = source_facts(repositories.objects(), commit, fetched)
+        let facts = source_facts_cached(repositories.objects(), commit, fetched, &self.cache)
             // A repository without all of the commit is as good as none, and so is a commit whose
             // archive cannot be told from its objects alone.
             .map_err(|error| SourceError::NotAtHand(chain(&error)))?;

@@ -1,5 +1,6 @@
 //! The repositories of one source: one object database, and the refs of each.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,8 @@ struct Place {
     path: PathBuf,
     git_dir: PathBuf,
     head: Option<String>,
+    /// Its refs, opened when first asked.
+    refs: OnceCell<Repository>,
 }
 
 impl Repositories {
@@ -38,7 +41,8 @@ impl Repositories {
             let objects = common_dir(&git_dir).join("objects");
             let Some(objects) = objects.to_str().filter(|_| objects.is_dir()) else { continue };
             odb.add_disk_alternate(objects).map_err(failed)?;
-            opened.push(Place { path: path.clone(), git_dir, head: head.clone() });
+            let (path, head) = (path.clone(), head.clone());
+            opened.push(Place { path, git_dir, head, refs: OnceCell::new() });
         }
         if opened.is_empty() {
             let shown: Vec<String> = places.iter().map(|(path, _)| path.display().to_string()).collect();
@@ -76,8 +80,8 @@ impl Repositories {
     /// says: the full name of the branch, and its commit.
     pub(super) fn upstream_tip(&self, git_ref: Option<&str>) -> Result<(String, ObjectId), SourceError> {
         for place in &self.places {
-            let Ok(repository) = refs_of(&place.git_dir) else { continue };
-            let Some(name) = git_ref.map(str::to_owned).or_else(|| upstream_head(place, &repository)) else {
+            let Ok(repository) = place.refs() else { continue };
+            let Some(name) = git_ref.map(str::to_owned).or_else(|| upstream_head(place, repository)) else {
                 continue;
             };
             let short = name.strip_prefix("refs/heads/").unwrap_or(&name);
@@ -123,7 +127,7 @@ impl Repositories {
             };
         }
         let place = &self.places[0];
-        let repository = refs_of(&place.git_dir)?;
+        let repository = place.refs()?;
         let symbolic = repository
             .find_reference("HEAD")
             .ok()
@@ -265,16 +269,20 @@ fn common_dir(git_dir: &Path) -> PathBuf {
     }
 }
 
-/// Refs need the repository itself; nothing in its configuration is run by libgit2.
-fn refs_of(git_dir: &Path) -> Result<Repository, SourceError> {
-    Repository::open_ext(git_dir, RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::BARE, &[] as &[&Path])
-        .map_err(|error| {
-            SourceError::Failed(format!(
-                "cannot open {}: {}",
-                git_dir.display(),
-                text::inert(error.message())
-            ))
-        })
+impl Place {
+    /// Refs need the repository itself; nothing in its configuration is run by libgit2, which
+    /// looks at the files again when they change.
+    fn refs(&self) -> Result<&Repository, SourceError> {
+        if let Some(open) = self.refs.get() {
+            return Ok(open);
+        }
+        let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::BARE;
+        let opened = Repository::open_ext(&self.git_dir, flags, &[] as &[&Path]).map_err(|error| {
+            let place = text::inert(&self.git_dir.display().to_string());
+            SourceError::Failed(format!("cannot open {place}: {}", text::inert(error.message())))
+        })?;
+        Ok(self.refs.get_or_init(|| opened))
+    }
 }
 
 /// Nix locks a work tree with changes to nothing that lasts, and then refuses the lock.

@@ -112,9 +112,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 }
 
 /// In the state directory when one is named, else of this run alone.
-fn cache(global: &Global) -> Result<NarCache, Failure> {
+pub(super) fn cache(global: &Global) -> Result<NarCache, Failure> {
     let Some(dir) = &global.state_dir else { return Ok(NarCache::default()) };
     let state = StateDir::resolve_with(Some(dir), None, None, Path::new(""))?;
     state.prepare()?;
-    Ok(NarCache::in_file(&state.cache().join("nar-hashes")))
+    Ok(NarCache::in_file(&state.nar_hashes()))
 }

@@ -70,22 +70,27 @@ impl Report {
         verb: &'static str,
         before: Option<&Lock>,
         made: &Relocked,
+        changed: bool,
         declared: &BTreeSet<String>,
         duplicates: bool,
     ) -> Self {
         let empty = Lock::empty();
         let before_or_empty = before.unwrap_or(&empty);
-        let outside = if declared.is_empty() {
-            Vec::new()
-        } else {
-            before_or_empty.moved_outside(&made.lock, declared)
+        let found = before_or_empty.diff(&made.lock);
+        let is_outside = |path: &[String]| {
+            !declared.is_empty() && path.first().is_none_or(|root| !declared.contains(root))
         };
         Self {
             schema: "lambda-os/lock/v1",
             verb,
-            changed: made.differs_from(before),
-            changes: before_or_empty.diff(&made.lock).iter().map(row).collect(),
-            outside: outside.iter().map(|(path, _)| shown(path)).collect(),
+            changed,
+            changes: found.iter().map(row).collect(),
+            outside: found
+                .iter()
+                .map(|(path, _)| path)
+                .filter(|path| is_outside(path))
+                .map(|path| shown(path))
+                .collect(),
             warnings: made.warnings.iter().map(warning).collect(),
             assumed: made.assumed.iter().map(|path| shown(path)).collect(),
             by_nix: Vec::new(),
