@@ -1,10 +1,14 @@
 //! `lock hash` from the object database: megabytes a second over packed sources of several
-//! shapes, and the time for a module of 100 files, warm. `cargo bench --bench hash`.
+//! shapes, and the time for a module of 100 files, warm; in this process and by the program.
+//!
+//! Beside each: `git archive` of the same commit with SHA-256 over its output, which reads and
+//! hashes the same bytes, and with `LAMBDA_OS_NIX` (`tests/nix.sh`) `nix hash path` of the files
+//! already unpacked. `LAMBDA_OS_REPOSITORY` adds the HEAD of a real one. `cargo bench --bench hash`.
 #![expect(clippy::disallowed_methods, reason = "a benchmark makes its repositories with the real git")]
 
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +16,7 @@ use std::time::{Duration, Instant};
 use lambda_os::adapters::git::nar::Fetched;
 use lambda_os::adapters::git::nar_cache::NarCache;
 use lambda_os::adapters::git::sources::SourceRepository;
+use sha2::{Digest as _, Sha256};
 
 /// One packed commit of `files` files of `bytes` bytes of text each.
 fn repository(at: &Path, files: usize, bytes: usize, attributes: &str) {
@@ -54,31 +59,101 @@ fn median(runs: usize, mut run: impl FnMut()) -> Duration {
     times[runs / 2]
 }
 
+/// What git alone takes: an archive, and its SHA-256.
+fn archived(at: &Path) {
+    let mut git = Command::new("git");
+    git.args(["archive", "--format=tar", "HEAD"]).current_dir(at).stdout(Stdio::piped());
+    let mut git = git.spawn().expect("git starts");
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    let mut out = git.stdout.take().expect("piped");
+    loop {
+        let read = out.read(&mut buffer).expect("read");
+        if read == 0 {
+            break;
+        }
+        digest.update(&buffer[..read]);
+    }
+    black_box(digest.finalize());
+    assert!(git.wait().expect("waited").success());
+}
+
+/// The program, or Nix: it answers.
+fn run(program: impl AsRef<std::ffi::OsStr>, home: &Path, args: &[&str]) -> String {
+    let mut command = Command::new(program);
+    command.env_clear().env("HOME", home).env("NIX_CONFIG", "experimental-features = nix-command").args(args);
+    let output = command.output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("it is text")
+}
+
+fn row(what: &str, bytes: u64, time: Duration) {
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = bytes as f64 / 1e6 / time.as_secs_f64();
+    println!("{what:64} {:>8.2}ms {rate:>8.0}", time.as_secs_f64() * 1e3);
+}
+
+/// Every way to the hash of one repository's HEAD.
+fn measure(name: &str, at: &Path, home: &Path) {
+    let files = home.join("unpacked");
+    std::fs::create_dir_all(&files).expect("made");
+    let tar = format!("git -C '{}' archive HEAD | tar -x -C '{}'", at.display(), files.display());
+    assert!(Command::new("sh").args(["-c", &tar]).status().expect("it starts").success());
+    let bytes = size(&files);
+    let runs = if bytes > 8 << 20 { 5 } else { 21 };
+    let mut hash = String::new();
+    for fetched in [Fetched::Tarball, Fetched::Git] {
+        let time = median(runs, || {
+            let repository = SourceRepository::open(at).expect("opened");
+            let commit = repository.commit("HEAD").expect("found");
+            let facts = repository.facts(commit, fetched, &NarCache::default()).expect("hashed");
+            if fetched == Fetched::Tarball {
+                hash = facts.nar_hash.to_string();
+            }
+        });
+        row(&format!("{name}, as by {fetched:?}"), bytes, time);
+    }
+    let git_dir = at.display().to_string();
+    let time = median(runs, || {
+        run(env!("CARGO_BIN_EXE_lambda-os"), home, &["lock", "hash", &git_dir, "HEAD"]);
+    });
+    row(&format!("{name}, the program"), bytes, time);
+    row(&format!("{name}, git archive and SHA-256"), bytes, median(runs, || archived(at)));
+    if let Some(nix) = std::env::var_os("LAMBDA_OS_NIX") {
+        let files = files.display().to_string();
+        let mut theirs = String::new();
+        let time = median(runs, || theirs = run(&nix, home, &["hash", "path", &files]));
+        assert_eq!(theirs.trim(), hash, "Nix has another hash");
+        row(&format!("{name}, nix hash path of its files"), bytes, time);
+    }
+}
+
+/// The bytes of all files.
+fn size(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).expect("listed");
+    let of = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.expect("listed");
+        let meta = entry.path().symlink_metadata().expect("there");
+        if meta.is_dir() { size(&entry.path()) } else { meta.len() }
+    };
+    entries.map(of).sum()
+}
+
 fn main() {
-    let temp = tempfile::tempdir().expect("made");
-    println!("{:44} {:>10} {:>10}", "what", "median", "MB/s");
+    println!("{:64} {:>10} {:>8}", "what", "median", "MB/s");
     for (name, files, bytes, attributes) in [
         ("100 files of 8 KB", 100, 8 << 10, ""),
-        ("100 files of 8 KB, with attributes", 100, 8 << 10, "*.md export-ignore\n*.txt text eol=crlf\n"),
-        ("2,000 files of 20 KB", 2_000, 20 << 10, ""),
+        ("100 files of 8 KB, attributes", 100, 8 << 10, "*.md export-ignore\n*.txt text eol=crlf\n"),
+        ("2,000 files of 20 KB, deltas", 2_000, 20 << 10, ""),
         ("4 files of 16 MB", 4, 16 << 20, ""),
     ] {
-        let at = temp.path().join(name);
+        let temp = tempfile::tempdir().expect("made");
+        let at = temp.path().join("repository");
         repository(&at, files, bytes, attributes);
-        for fetched in [Fetched::Tarball, Fetched::Git] {
-            let time = median(9, || {
-                let repository = SourceRepository::open(&at).expect("opened");
-                let commit = repository.commit("main").expect("found");
-                let facts = repository.facts(commit, fetched, &NarCache::default()).expect("hashed");
-                black_box(facts);
-            });
-            #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-            let rate = (files * bytes) as f64 / 1e6 / time.as_secs_f64();
-            println!(
-                "{:44} {:>8.2}ms {rate:>10.0}",
-                format!("{name}, {fetched:?}"),
-                time.as_secs_f64() * 1e3
-            );
-        }
+        measure(name, &at, temp.path());
+    }
+    if let Some(real) = std::env::var_os("LAMBDA_OS_REPOSITORY") {
+        let temp = tempfile::tempdir().expect("made");
+        measure("LAMBDA_OS_REPOSITORY", Path::new(&real), temp.path());
     }
 }

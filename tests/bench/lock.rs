@@ -1,18 +1,17 @@
-//! Relocking one input: a lock of 64 nodes and one of 5,000 (2.5 MB), beside `nix flake update` on the
-//! same `git+file:` workspace in the same run.
+//! Locks: reading and printing one of 5,000 nodes and 4 MB; relocking one input of it and of one of
+//! 64 nodes, in this process and by the program; and beside `nix flake update` on the same
+//! `git+file:` workspace in the same run, file compared with file.
 //!
-//! [`rows`] gives the table; each time is the median of several runs. `LAMBDA_OS_NIX` is the Nix to
-//! compare with (`tests/nix.sh`); without it only our own times are there.
-#![allow(
-    dead_code,
-    clippy::disallowed_methods,
-    clippy::allow_attributes,
-    reason = "a part of the benches and a program of its own; it runs real programs to compare with"
-)]
+//! Each time is the median of several runs. `LAMBDA_OS_NIX` is the Nix to compare with
+//! (`tests/nix.sh`); without it only our own times are there. `cargo bench --bench lock`.
+#![expect(clippy::disallowed_methods, reason = "it runs real programs to compare with")]
+
+mod locks;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -20,17 +19,10 @@ use std::time::{Duration, Instant};
 use git2::{IndexAddOption, Repository, RepositoryInitOptions, Signature, Time};
 use lambda_os::adapters::flake_sources::LocalSources;
 use lambda_os::domain::flake::lock::Lock;
-use lambda_os::domain::flake::relock::{Request, Update, relock};
+use lambda_os::domain::flake::relock::{Relocked, Request, Update, relock};
 
-/// One measured operation.
-pub struct Row {
-    /// What was done to what.
-    pub what: String,
-    /// The median.
-    pub median: Duration,
-}
-
-/// A root flake over `modules` git sources; each source's own lock has `1 + 11 * groups` nodes.
+/// A root flake over `modules` git sources; each source's own lock has `1 + 11 * groups` nodes, of
+/// which nine in eleven have four inputs that follow another.
 struct Workspace {
     root: PathBuf,
     moved: Repository,
@@ -40,9 +32,17 @@ struct Workspace {
 impl Workspace {
     fn new(dir: &Path, modules: usize, groups: usize) -> Self {
         let url = |name: &str| format!("git+file://{}/{name}", dir.display());
-        source(&dir.join("leaf"), "", 1);
-        let leaf = |n| format!("inputs.leaf{n}.url = \"{}\";\n", url("leaf"));
-        let leaves = (0..10).map(leaf).collect::<Vec<_>>().concat();
+        source(&dir.join("base"), "", 1);
+        let own = ["first", "other", "third", "toolchain"];
+        let base = |name: &str| format!("inputs.{name}.url = \"{}\";\n", url("base"));
+        source(&dir.join("leaf"), &own.map(base).concat(), 1);
+        let mut leaves = base("leaf0");
+        for number in 1..10 {
+            let _ = writeln!(leaves, "inputs.leaf{number}.url = \"{}\";", url("leaf"));
+            for name in own {
+                let _ = writeln!(leaves, "inputs.leaf{number}.inputs.{name}.follows = \"leaf0\";");
+            }
+        }
         source(&dir.join("group"), &leaves, 1);
         let group = |n| format!("inputs.group{n}.url = \"{}\";\n", url("group"));
         let groups = (0..groups).map(group).collect::<Vec<_>>().concat();
@@ -74,10 +74,13 @@ impl Workspace {
         let nix = fs::read(self.root.join("flake.nix")).expect("it is there");
         let bytes = fs::read(self.root.join("flake.lock")).expect("it is there");
         let lock = Lock::parse(&bytes).expect("it is a lock");
-        let updates = BTreeMap::from([(vec!["module0".to_owned()], Update::Newest)]);
-        let request =
-            Request { flake_nix: &nix, dir: "", lock: Some(&lock), updates: &updates, strict: true };
-        relock(request, &LocalSources::new(&self.root)).expect("all is at hand").file(Some((&lock, &bytes)))
+        let made = update(&nix, &lock, "module0", &LocalSources::new(&self.root), true);
+        made.file(Some((&lock, &bytes)))
+    }
+
+    /// The same by the program.
+    fn program(&self) -> Vec<u8> {
+        program(&self.root, &["module0", "--strict"])
     }
 
     fn theirs(&self, nix: &Path) -> Vec<u8> {
@@ -95,6 +98,22 @@ impl Workspace {
     }
 }
 
+/// One input of a lock at its newest.
+fn update(nix: &[u8], lock: &Lock, input: &str, sources: &LocalSources, strict: bool) -> Relocked {
+    let updates = BTreeMap::from([(vec![input.to_owned()], Update::Newest)]);
+    let request = Request { flake_nix: nix, dir: "", lock: Some(lock), updates: &updates, strict };
+    relock(request, sources).expect("all is at hand")
+}
+
+/// What `lock update --stdout` prints.
+fn program(root: &Path, args: &[&str]) -> Vec<u8> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lambda-os"));
+    command.env_clear().env("HOME", root).args(["lock", "update", "--stdout"]).arg(root).args(args);
+    let output = command.output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
 fn write_flake(dir: &Path, inputs: &str) {
     fs::write(dir.join("flake.nix"), format!("{{\n{inputs}outputs = _: {{ }};\n}}\n"))
         .expect("it is written");
@@ -110,15 +129,22 @@ fn lock_in_place(dir: &Path) {
 
 /// A git repository with a flake, its lock, and so many files.
 fn source(dir: &Path, inputs: &str, files: usize) -> Repository {
+    source_with(dir, &format!("{{\n{inputs}outputs = _: {{ }};\n}}\n"), None, files)
+}
+
+fn source_with(dir: &Path, flake_nix: &str, lock: Option<&str>, files: usize) -> Repository {
     let mut options = RepositoryInitOptions::new();
     options.initial_head("main").external_template(false);
     let repository = Repository::init_opts(dir, &options).expect("a repository is made");
-    write_flake(dir, inputs);
+    fs::write(dir.join("flake.nix"), flake_nix).expect("it is written");
     for number in 0..files {
         fs::write(dir.join(format!("file{number}")), format!("{number}\n").repeat(200))
             .expect("it is written");
     }
-    lock_in_place(dir);
+    match lock {
+        Some(lock) => fs::write(dir.join("flake.lock"), lock).expect("it is written"),
+        None => lock_in_place(dir),
+    }
     commit(&repository, 1_790_000_000);
     repository
 }
@@ -139,46 +165,114 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
+fn time<T>(times: &mut Vec<Duration>, work: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let done = work();
+    times.push(begun.elapsed());
+    done
+}
+
+fn repeated<T>(runs: usize, mut work: impl FnMut() -> T) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..runs {
+        black_box(time(&mut times, &mut work));
+    }
+    median(times)
+}
+
+fn show(what: &str, time: Duration) {
+    println!("{time:>12.3?}  {what}");
+}
+
+fn ratio(what: &str, slow: Duration, fast: Duration) {
+    println!("{:>11.1}x  {what}", slow.as_secs_f64() / fast.as_secs_f64());
+}
+
+/// Reading and printing, beside `serde_json` reading the same into its own values.
+fn read_and_print() {
+    let made = locks::workspace(5_000);
+    let (bytes, nodes) = (made.lock.len(), made.nodes);
+    assert!(bytes >= 4_000_000 && nodes >= 5_000, "{bytes} bytes, {nodes} nodes");
+    let of = format!("a lock of {nodes} nodes, {bytes} bytes");
+    let ours = repeated(21, || Lock::parse(made.lock.as_bytes()).expect("it is a lock"));
+    show(&format!("read {of}"), ours);
+    let lock = Lock::parse(made.lock.as_bytes()).expect("it is a lock");
+    assert!(lock.to_json() == made.lock, "it is printed as it was");
+    show(&format!("print {of}"), repeated(21, || lock.to_json()));
+    // Last: what it leaves behind of the heap would slow the others down.
+    let values = repeated(21, || serde_json::from_str::<serde_json::Value>(&made.lock).expect("JSON"));
+    show(&format!("serde_json to values, {of}"), values);
+    ratio("serde_json to values / read", values, ours);
+}
+
+/// One input of `github:` modules of which one is at hand, as a clone in a folder.
+fn relock_from_clones() {
+    for nodes in [64, 5_000] {
+        let temp = tempfile::Builder::new().prefix("lambda-os-bench-").tempdir().expect("a directory");
+        let module = locks::module(60);
+        let clone = temp.path().join("sources/logos-co+logos-module-0/repo");
+        source_with(&clone, &module.flake_nix, Some(&module.lock), 100);
+        let made = locks::workspace(nodes);
+        let root = temp.path().join("root");
+        fs::create_dir_all(&root).expect("a directory is made");
+        fs::write(root.join("flake.nix"), &made.flake_nix).expect("it is written");
+        fs::write(root.join("flake.lock"), &made.lock).expect("it is written");
+        let lock = Lock::parse(made.lock.as_bytes()).expect("it is a lock");
+        let sources = || {
+            let mut sources = LocalSources::new(&root);
+            sources.add_folder(&temp.path().join("sources")).expect("it is listed");
+            sources
+        };
+        let of = format!("a lock of {} nodes, {} bytes", made.nodes, made.lock.len());
+        let nix = made.flake_nix.as_bytes();
+        let fresh = repeated(11, || update(nix, &lock, "logos-module-0", &sources(), false));
+        show(&format!("relock one input, lock read, source new: {of}"), fresh);
+        let warm = sources();
+        let again = repeated(11, || update(nix, &lock, "logos-module-0", &warm, false));
+        show(&format!("relock one input, lock read, source known: {of}"), again);
+        let folder = temp.path().join("sources").display().to_string();
+        let whole = repeated(11, || program(&root, &["logos-module-0", "--sources", &folder]));
+        show(&format!("the program, relock one input: {of}"), whole);
+    }
+}
+
 /// Relock one input of both workspaces; the two programs' files must be equal each time.
-#[must_use]
-fn rows() -> Vec<Row> {
+fn relock_beside_nix() {
     let nix = std::env::var_os("LAMBDA_OS_NIX").map(PathBuf::from);
-    let mut rows = Vec::new();
     for (modules, groups) in [(5, 1), (50, 9)] {
         let temp = tempfile::Builder::new().prefix("lambda-os-bench-").tempdir().expect("a directory");
         let mut workspace = Workspace::new(temp.path(), modules, groups);
         let bytes = fs::metadata(workspace.root.join("flake.lock")).expect("it is there").len();
         let nodes = 1 + modules * (1 + 11 * groups);
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..7 {
+        let (mut ours, mut programs, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..11 {
             workspace.move_on();
-            let begun = Instant::now();
-            let mine = workspace.ours();
-            ours.push(begun.elapsed());
-            if let Some(nix) = &nix {
-                let begun = Instant::now();
-                let written = workspace.theirs(nix);
-                theirs.push(begun.elapsed());
-                assert!(mine == written, "Nix wrote another lock");
-            } else {
-                fs::write(workspace.root.join("flake.lock"), mine).expect("it is written");
+            let mine = time(&mut ours, || workspace.ours());
+            let printed = time(&mut programs, || workspace.program());
+            assert!(mine == printed, "the program printed another lock");
+            match &nix {
+                Some(nix) => {
+                    let written = time(&mut theirs, || workspace.theirs(nix));
+                    assert!(mine == written, "Nix wrote another lock");
+                }
+                None => fs::write(workspace.root.join("flake.lock"), mine).expect("it is written"),
             }
         }
-        let of = format!("one input of a lock of {nodes} nodes, {bytes} bytes");
-        rows.push(Row { what: format!("relock {of}"), median: median(ours) });
+        let of = format!("git+file:, one input of a lock of {nodes} nodes, {bytes} bytes");
+        let (ours, programs) = (median(ours), median(programs));
+        show(&format!("relock in this process: {of}"), ours);
+        show(&format!("the program: {of}"), programs);
         if !theirs.is_empty() {
-            rows.push(Row { what: format!("nix flake update, {of}"), median: median(theirs) });
+            let theirs = median(theirs);
+            show(&format!("nix flake update: {of}"), theirs);
+            ratio("nix flake update / relock in this process", theirs, ours);
+            ratio("nix flake update / the program", theirs, programs);
         }
     }
-    rows
 }
 
 fn main() {
-    let rows = rows();
-    for row in &rows {
-        println!("{:>12.3?}  {}", row.median, row.what);
-    }
-    for pair in rows.chunks_exact(2) {
-        println!("{:>11.1}x  {}", pair[1].median.as_secs_f64() / pair[0].median.as_secs_f64(), pair[0].what);
-    }
+    read_and_print();
+    relock_from_clones();
+    relock_beside_nix();
 }
