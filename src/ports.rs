@@ -339,6 +339,21 @@ pub trait Journal {
     fn load(&self, cid: &Cid) -> PortResult<Option<Vec<u8>>>;
 }
 
+/// What was stored by content, for those who only read: the journal's writer and its reader both are.
+pub trait Stored {
+    /// A stored value, checked against its identity; `None` when absent.
+    ///
+    /// # Errors
+    /// Integrity when the bytes are not what the identity says.
+    fn stored(&self, cid: &Cid) -> PortResult<Option<Vec<u8>>>;
+}
+
+impl<J: Journal + ?Sized> Stored for J {
+    fn stored(&self, cid: &Cid) -> PortResult<Option<Vec<u8>>> {
+        self.load(cid)
+    }
+}
+
 /// Time. Order never depends on the wall clock.
 pub trait Clock: Sync {
     /// Wall time, Unix milliseconds.

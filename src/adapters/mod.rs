@@ -19,4 +19,10 @@ pub mod git;
 
 pub mod mirrors;
 
+pub mod signing;
+
+pub mod inbox;
+
+pub mod governors;
+
 pub mod nix_store;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
 /// A program to run: what, where, with which environment and bounds.
 #[derive(Debug, Clone)]
@@ -28,6 +28,16 @@ pub struct Invocation {
     stdin: Vec<u8>,
     deadline: Duration,
     output_cap: usize,
+    group: Grouping,
+}
+
+/// Which processes end with the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grouping {
+    /// It and its descendants, in a process group of their own.
+    Own,
+    /// It alone: a process that reads the terminal must stay in the group that has it.
+    Terminal,
 }
 
 /// What a finished program left.
@@ -107,7 +117,16 @@ impl Invocation {
             stdin: Vec::new(),
             deadline: Duration::from_mins(1),
             output_cap: 64 << 20,
+            group: Grouping::Own,
         }
+    }
+
+    /// Let it ask a person at the terminal: it stays in this process's group, so that at its
+    /// deadline it is ended alone. Its streams are pipes all the same.
+    #[must_use]
+    pub fn at_the_terminal(mut self) -> Self {
+        self.group = Grouping::Terminal;
+        self
     }
 
     /// One more argument.
@@ -181,7 +200,10 @@ impl Invocation {
         let program = self.program.to_string_lossy().into_owned();
         let mut command = Command::new(&self.program);
         command.args(&self.args).env_clear().envs(self.env.iter().map(|(key, value)| (key, value)));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.group == Grouping::Own {
+            command.process_group(0);
+        }
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
         }
@@ -198,7 +220,7 @@ impl Invocation {
         every: Duration,
         watch: &mut dyn FnMut() -> Option<String>,
     ) -> Result<Output, ProcessError> {
-        let group = Group(Pid::from_child(&child));
+        let group = Group(Pid::from_child(&child), self.group);
         let lost = |source: std::io::Error| ProcessError::Io { program: program.clone(), source };
         let mut pipes = Pipes::new(&mut child, &self.stdin, self.output_cap).map_err(lost)?;
         let pidfd = pidfd_open(group.0, PidfdFlags::empty()).map_err(|error| lost(error.into()))?;
@@ -245,12 +267,16 @@ impl Invocation {
 const DRAIN: Duration = Duration::from_millis(200);
 
 /// A process group that ends with the program it began with.
-struct Group(Pid);
+struct Group(Pid, Grouping);
 
 impl Group {
     fn kill(&self) {
         // ESRCH means that it is gone already, which is what was wanted.
-        let _ = kill_process_group(self.0, Signal::KILL);
+        let _ = match self.1 {
+            Grouping::Own => kill_process_group(self.0, Signal::KILL),
+            // Not waited for yet, so the number is still the child's.
+            Grouping::Terminal => kill_process(self.0, Signal::KILL),
+        };
     }
 }
 

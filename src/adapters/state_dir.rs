@@ -151,6 +151,18 @@ impl StateDir {
         self.root.join("objects")
     }
 
+    /// Where messages made elsewhere are dropped.
+    #[must_use]
+    pub fn inbox(&self) -> PathBuf {
+        self.root.join("inbox")
+    }
+
+    /// The key that `init` made when nobody gave one.
+    #[must_use]
+    pub fn operator_key(&self) -> PathBuf {
+        self.root.join("keys").join("operator")
+    }
+
     /// Bare mirrors of the upstreams.
     #[must_use]
     pub fn mirrors(&self) -> PathBuf {

@@ -16,7 +16,7 @@ use crate::ports::{DetectOptions, SnapshotOptions};
 
 /// Keys that are accepted and that nothing acts on yet. A key below one of them counts too;
 /// `*` stands for any one name.
-pub const NOT_ACTED_ON: [&str; 5] = ["autonomy", "verify", "modules.*.steps", "governance", "notify"];
+pub const NOT_ACTED_ON: [&str; 4] = ["autonomy", "verify", "modules.*.steps", "notify"];
 
 /// What the configuration says. Made only by [`Settings::parse`] and [`Settings::default`].
 #[derive(Debug, Clone, PartialEq)]
@@ -225,6 +225,9 @@ fn together(raw: &Raw, places: &Places) -> Vec<Problem> {
         raw.workspace.state_dir.iter().map(|path| ("workspace.state_dir".to_owned(), path.as_path())),
     );
     paths.extend(
+        raw.governance.key_file.iter().map(|path| ("governance.key_file".to_owned(), path.as_path())),
+    );
+    paths.extend(
         raw.verify.sandbox.read.iter().map(|path| ("verify.sandbox.read".to_owned(), path.as_path())),
     );
     paths.extend(
@@ -362,7 +365,6 @@ mod tests {
             settings.not_acted_on(),
             [
                 "autonomy.rung",
-                "governance.backend",
                 "modules.logos-waku-module.steps",
                 "notify.telegram.chat_id",
                 "notify.telegram.token_file",

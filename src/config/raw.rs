@@ -315,6 +315,10 @@ pub struct RawModule {
 pub struct RawGovernance {
     /// Who decides over proposals.
     pub backend: Backend,
+    /// The key that `proposal approve` signs with when it is given none and the ssh-agent has none of the
+    /// members' keys: a private key file, absolute. Without it, the key that `init` made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Who decides over proposals.

@@ -76,6 +76,7 @@ mod objects;
 mod plumbing;
 mod pool;
 mod refs;
+mod root;
 mod snapshot;
 mod subst;
 mod superproject;

@@ -118,6 +118,21 @@ impl Objects {
             .ok_or_else(|| self.trouble("commit", commit, "it names no tree"))
     }
 
+    /// The first parent of a commit; `None` when it has none.
+    pub(super) fn first_parent(&self, commit: ObjectId) -> Read<Option<ObjectId>> {
+        let content = self
+            .object(commit, "commit")?
+            .ok_or_else(|| self.trouble("commit", commit, "it is not there"))?;
+        // Headers end at the first empty line; `tree` is the first, then the parents.
+        let second = content.split(|byte| *byte == b'\n').nth(1).unwrap_or_default();
+        let Some(hex) = second.strip_prefix(b"parent ") else { return Ok(None) };
+        std::str::from_utf8(hex)
+            .ok()
+            .and_then(|hex| hex.parse().ok())
+            .map(Some)
+            .ok_or_else(|| self.trouble("commit", commit, "it names no parent"))
+    }
+
     /// The entries of a tree, checked to be in git's order.
     pub(super) fn tree(&self, id: ObjectId) -> Read<Option<Vec<TreeEntry>>> {
         let Some(content) = self.object(id, "tree")? else { return Ok(None) };

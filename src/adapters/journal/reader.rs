@@ -16,7 +16,7 @@ use crate::domain::audit::chain::{Broken, Head, Verified, Verifier};
 use crate::domain::audit::entry::{EntryError, Record};
 use crate::domain::id::Cid;
 use crate::domain::state::State;
-use crate::ports::{PortError, PortResult};
+use crate::ports::{PortError, PortResult, Stored};
 
 /// Reads the journal as it was when it was opened.
 #[derive(Debug)]
@@ -37,6 +37,12 @@ pub struct Audit {
     pub outcome: Result<Verified, Broken>,
     /// Bytes after the last newline: a write under way, or one that a crash cut.
     pub torn: u64,
+}
+
+impl Stored for JournalReader {
+    fn stored(&self, cid: &Cid) -> PortResult<Option<Vec<u8>>> {
+        self.load(cid)
+    }
 }
 
 impl JournalReader {

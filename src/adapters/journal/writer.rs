@@ -122,7 +122,8 @@ impl<'c> JournalWriter<'c> {
         self.place.head
     }
 
-    /// Stamp the entries from now on with the policy and the members document in force.
+    /// Stamp the entries from now on with this policy and this members document. Where it is not
+    /// called, or with `None`, entries bear what the journal says is in force before them.
     pub fn stamp(&mut self, policy: Option<Cid>, members: Option<Cid>) {
         self.policy = policy;
         self.members = members;
@@ -247,8 +248,8 @@ impl<'c> JournalWriter<'c> {
                 wall_ms: self.clock.0.wall_ms(),
                 boot: self.boot.clone(),
                 mono_ms: self.clock.0.mono_ms(),
-                policy: self.policy,
-                members: self.members,
+                policy: self.policy.or(self.place.state.policy),
+                members: self.members.or(self.place.state.members.map(|in_force| in_force.document)),
                 subject: (*subject).to_owned(),
                 event: event.clone(),
             };
