@@ -1,4 +1,9 @@
-//! `init`: the state directory and the journal of a workspace. Doing it twice changes nothing.
+//! `init`: the state directory and the journal of a workspace, and who decides over it. Doing it
+//! twice changes nothing.
+//!
+//! The first members document is trusted here because the person at this machine says so, key by
+//! key; later ones are decided by those whom it names. With no key given one is made, so that a
+//! single operator can begin at once.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,10 +14,17 @@ use serde::Serialize;
 use super::place::{self, shown};
 use super::{Exit, Failure, Global, show};
 use crate::adapters::clock::SystemClock;
+use crate::adapters::durable::{self, Disk as _, RealDisk};
 use crate::adapters::journal::{JournalReader, JournalWriter};
-use crate::adapters::state_dir::Origin;
+use crate::adapters::signing::{make_key, read_public_key};
+use crate::adapters::state_dir::{Origin, StateDir};
 use crate::config::effective;
 use crate::config::load::WORKSPACE_FILE;
+use crate::domain::governance::key::PublicKey;
+use crate::domain::governance::members::workspace_id;
+use crate::domain::governance::policy::Policy;
+use crate::domain::id::{Cid, ObjectId};
+use crate::ops::{govern, trust};
 use crate::ports::Repository as _;
 
 /// Arguments.
@@ -21,6 +33,12 @@ pub struct Args {
     /// Also write a configuration file to begin with into the git directory, unless there is one
     #[arg(long)]
     write_config: bool,
+    /// Trust this public key to decide over proposals (several times for several). Without it a key is made
+    #[arg(long, value_name = "KEY.pub")]
+    trust: Vec<PathBuf>,
+    /// Whose each trusted key is, in the same order; a name given twice has two keys [default: from the key's file]
+    #[arg(long = "as", value_name = "NAME", requires = "trust")]
+    names: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -33,6 +51,28 @@ struct Report {
     created: bool,
     newest_entry: Option<u64>,
     config_written: Option<String>,
+    /// Who decides; absent in a superproject without a commit.
+    members: Option<ShownMembers>,
+    policy: Option<Cid>,
+    /// The key that was made because nobody trusted another.
+    key: Option<String>,
+    /// Whether that was just now.
+    key_made: bool,
+}
+
+#[derive(Serialize)]
+struct ShownMembers {
+    document: Cid,
+    epoch: u64,
+    workspace: String,
+    principals: Vec<ShownPrincipal>,
+}
+
+#[derive(Serialize)]
+struct ShownPrincipal {
+    name: String,
+    /// The fingerprints of its keys.
+    keys: Vec<String>,
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
@@ -42,11 +82,19 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     // Before anything is made: a superproject that cannot be read needs no state.
     let modules = repository.discover()?.modules.len();
     let before = JournalReader::open(&state_dir)?.head();
+    let wanted = wanted(args)?;
+    let first = repository.first_commit()?;
+    refuse_trust(&state_dir, &wanted, first)?;
     if before.is_none() {
         JournalWriter::open(&state_dir, &SystemClock)?;
     }
+    let key_made = match first {
+        Some(first) => found(&state_dir, workspace_id(first), wanted)?,
+        None => false,
+    };
     let newest_entry = JournalReader::open(&state_dir)?.head().map(|head| head.seq);
     let config_written = if args.write_config { write_config(repository.common_dir())? } else { None };
+    let journal = JournalReader::open(&state_dir)?;
     let report = Report {
         schema: "lambda-os/init/v1",
         workspace: shown(repository.work_tree()),
@@ -56,6 +104,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         created: before.is_none(),
         newest_entry,
         config_written: config_written.as_deref().map(shown),
+        members: shown_members(&journal)?,
+        policy: journal.state().policy,
+        key: Some(state_dir.operator_key()).filter(|key| key.exists()).as_deref().map(shown),
+        key_made,
     };
     if global.json {
         return show::json(&report);
@@ -74,6 +126,23 @@ fn said(report: &Report, asked_for_config: bool) -> String {
     if let Some(seq) = report.newest_entry {
         let _ = writeln!(said, "journal    newest entry {seq}");
     }
+    match &report.members {
+        None => {
+            said.push_str(
+                "members    none: the superproject has no commit yet; init again after the first\n",
+            );
+        }
+        Some(members) => {
+            for principal in &members.principals {
+                let _ = writeln!(said, "member     {} {}", principal.name, principal.keys.join(" "));
+            }
+        }
+    }
+    if let Some(path) = &report.key {
+        let made =
+            if report.key_made { "made: it signs your ballots, give it to nobody" } else { "was there" };
+        let _ = writeln!(said, "key        {path} ({made})");
+    }
     match &report.config_written {
         Some(path) => {
             let _ = writeln!(said, "config     {path} (made: every default, commented out)");
@@ -83,6 +152,103 @@ fn said(report: &Report, asked_for_config: bool) -> String {
     }
     said.push_str("next: lambda-os doctor, then lambda-os run --once\n");
     said
+}
+
+/// The keys that `--trust` names, each with its `--as`.
+fn wanted(args: &Args) -> Result<Vec<(String, PublicKey)>, Failure> {
+    if !args.names.is_empty() && args.names.len() != args.trust.len() {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!(
+                "there are {} --trust and {} --as: give one name for each key",
+                args.trust.len(),
+                args.names.len()
+            ),
+        )
+        .hint("--trust a.pub --as alice --trust b.pub --as bob"));
+    }
+    let named = |(at, path): (usize, &PathBuf)| {
+        let key = read_public_key(path)?;
+        let name = match args.names.get(at) {
+            Some(name) => name.clone(),
+            None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        Ok((name, key))
+    };
+    args.trust.iter().enumerate().map(named).collect()
+}
+
+/// Refuse what cannot be trusted before anything is made.
+fn refuse_trust(
+    state_dir: &StateDir,
+    wanted: &[(String, PublicKey)],
+    first: Option<ObjectId>,
+) -> Result<(), Failure> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    if JournalReader::open(state_dir)?.state().members.is_some() {
+        return Err(Failure::new(
+            Exit::Failed,
+            "cannot trust another key: this workspace has its members, and only they decide who joins them",
+        )
+        .hint("lambda-os init, without --trust, shows who they are"));
+    }
+    let Some(first) = first else {
+        return Err(Failure::new(
+            Exit::Failed,
+            "cannot trust a key: the superproject has no commit yet, and its first one names the workspace",
+        )
+        .hint("make the first commit, then init again"));
+    };
+    trust::founding(workspace_id(first), wanted)?;
+    Ok(())
+}
+
+/// Put the first members document and policy in force, unless they are. Says whether a key was made.
+fn found(
+    state_dir: &StateDir,
+    workspace: String,
+    mut wanted: Vec<(String, PublicKey)>,
+) -> Result<bool, Failure> {
+    let mut journal = JournalWriter::open(state_dir, &SystemClock)?;
+    let inbox = state_dir.inbox();
+    RealDisk
+        .create_dir(&inbox)
+        .map_err(|error| durable::port_error(format!("cannot make the inbox {}", shown(&inbox)), error))?;
+    let state = journal.state().clone();
+    if state.members.is_some() {
+        return Ok(false);
+    }
+    let made = wanted.is_empty();
+    if made {
+        wanted.push((OPERATOR.to_owned(), make_key(&state_dir.operator_key(), "lambda-os operator")?));
+    }
+    let members = trust::founding(workspace, &wanted)?;
+    trust::trust(&mut journal, &state, &members, &Policy::default())?;
+    Ok(made)
+}
+
+/// What the one who decides alone is called.
+const OPERATOR: &str = "operator";
+
+/// Who decides now.
+fn shown_members(journal: &JournalReader) -> Result<Option<ShownMembers>, Failure> {
+    let state = journal.state();
+    if state.members.is_none() {
+        return Ok(None);
+    }
+    let rules = govern::rules(journal, state)?;
+    let principals = rules.members.principals.into_iter().map(|principal| ShownPrincipal {
+        keys: principal.keys.iter().map(PublicKey::fingerprint).collect(),
+        name: principal.name,
+    });
+    Ok(Some(ShownMembers {
+        document: rules.members_cid,
+        epoch: rules.members.epoch,
+        workspace: rules.members.workspace,
+        principals: principals.collect(),
+    }))
 }
 
 /// Write the template, whole or not at all, and never over a file that is there.

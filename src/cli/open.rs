@@ -3,12 +3,16 @@
 use super::{Failure, Global, place};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::git::GitRepository;
+use crate::adapters::governors::{Absent, People};
+use crate::adapters::inbox::InboxDirectory;
 use crate::adapters::journal::JournalReader;
 use crate::adapters::mirrors::Mirrors;
 use crate::adapters::state_dir::StateDir;
 use crate::config::Settings;
+use crate::config::checked::Backend;
 use crate::domain::state::State;
 use crate::ops::cycle::CycleOptions;
+use crate::ports::Governor;
 
 /// A workspace with everything that a verb needs.
 pub struct Open {
@@ -48,6 +52,28 @@ impl Open {
             drift: self.settings.drift_limits(),
             plan: self.settings.plan_limits(),
         }
+    }
+
+    /// Who decides over proposals, as configured.
+    #[must_use]
+    pub fn governor(&self) -> Box<dyn Governor> {
+        let absent = |backend: &str| {
+            let why = format!(
+                "the governance backend {backend} is not in this version, and no other stands in for it"
+            );
+            Box::new(Absent { why })
+        };
+        match self.settings.backend {
+            Backend::Human => Box::new(People),
+            Backend::Multisig => absent("multisig"),
+            Backend::Program => absent("program"),
+        }
+    }
+
+    /// Where ballots made elsewhere are dropped.
+    #[must_use]
+    pub fn inbox(&self) -> InboxDirectory<'_> {
+        InboxDirectory::new(self.state_dir.inbox(), &self.clock)
     }
 
     /// The state that the journal adds up to, with the configuration's holds on top.

@@ -21,3 +21,5 @@ pub mod exchange;
 pub mod recover;
 
 pub mod status;
+
+pub mod trust;
