@@ -4,11 +4,16 @@ use clap::Subcommand;
 
 use super::{Exit, Failure, Global};
 
+mod ballot;
+pub(super) mod desk;
 mod exchange;
 mod list;
 mod page;
 mod resolve;
 mod show;
+mod signer;
+mod vote;
+mod withdraw;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -27,6 +32,14 @@ enum Verb {
     Export(exchange::ExportArgs),
     /// Take in a proposal from such a file: its change is derived again here
     Import(exchange::ImportArgs),
+    /// Say yes to proposals: sign a ballot on each
+    Approve(vote::Args),
+    /// Say no to proposals: sign a ballot on each
+    Reject(vote::Args),
+    /// Take proposals back
+    Withdraw(withdraw::Args),
+    /// Print the text of a ballot, to be signed elsewhere with ssh-keygen
+    Ballot(ballot::Args),
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
@@ -35,5 +48,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Verb::Show(args) => show::run(global, args),
         Verb::Export(args) => exchange::export(global, args),
         Verb::Import(args) => exchange::import(global, args),
+        Verb::Approve(args) => vote::approve(global, args),
+        Verb::Reject(args) => vote::reject(global, args),
+        Verb::Withdraw(args) => withdraw::run(global, args),
+        Verb::Ballot(args) => ballot::run(global, args),
     }
 }

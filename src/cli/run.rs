@@ -1,6 +1,7 @@
 //! `run`: cycles, once or until stopped.
 
 use super::open::Open;
+use super::proposal::desk;
 use super::show::{self, Paint};
 use super::talk::Progress;
 use super::{Exit, Failure, Global, report};
@@ -10,8 +11,8 @@ use crate::daemon::stop::Stop;
 use crate::daemon::{self, Rhythm};
 use crate::domain::report::CycleReport;
 use crate::ops::cycle::{self, World};
-use crate::ops::recover;
-use crate::ports::{PortError, PortResult};
+use crate::ops::{govern, recover};
+use crate::ports::{Clock as _, PortError, PortResult};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -50,6 +51,7 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
     let mut journal = JournalWriter::open(&open.state_dir, &open.clock)?;
     let before = journal.state().clone();
     recover::recover(&mut journal, &before)?;
+    govern(open, &mut journal)?;
     let mut state = journal.state().clone();
     open.add_holds(&mut state);
     let mut world = World {
@@ -60,6 +62,17 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
         stop: &|| stop.asked(),
     };
     cycle::run(&mut world, &state, &open.cycle_options(), cause)
+}
+
+/// Take in the ballots that were dropped into the inbox, and close what they decide against.
+fn govern(open: &Open, journal: &mut JournalWriter<'_>) -> PortResult<()> {
+    desk::import(open, journal)?;
+    let state = journal.state().clone();
+    let closed = govern::settle(journal, &state, open.governor().as_ref(), open.clock.wall_ms())?;
+    for (id, outcome) in closed {
+        tracing::info!("the proposal {} is {}", id.short(), outcome.as_str());
+    }
+    Ok(())
 }
 
 fn forever(global: &Global, open: &Open, stop: &Stop, interval_s: Option<u64>) -> Result<Exit, Failure> {
