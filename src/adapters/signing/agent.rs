@@ -133,9 +133,7 @@ impl Signer for AgentKey {
     fn sign(&self, text: &str) -> PortResult<String> {
         let because = |error| not_signed(&self.key).because(error);
         let data = signature::signed_data(HashAlg::Sha512, text.as_bytes()).map_err(because)?;
-        let blob = ssh_key::PublicKey::new(self.key.data().clone(), "")
-            .to_bytes()
-            .map_err(|error| not_signed(&self.key).because(error))?;
+        let blob = self.key.blob();
         let mut body = Vec::new();
         for part in [&blob, &data] {
             body.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());

@@ -387,3 +387,6 @@ impl SignedBallot {
         Ok(VerifiedBallot { ballot, key })
     }
 }
+
+#[cfg(test)]
+mod tests;

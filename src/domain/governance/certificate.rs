@@ -211,3 +211,6 @@ pub fn verify(certificate: &Certificate, trusted: &Cid) -> Result<Proven, Certif
         ignored: tally.ignored.first().map(|ignored| ignored.reason.clone()),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,6 +91,13 @@ impl PublicKey {
         &self.line
     }
 
+    /// The key as it is encoded for the wire: what the base64 of its line holds.
+    #[must_use]
+    pub fn blob(&self) -> Vec<u8> {
+        let base64 = self.line.split(' ').nth(1).unwrap_or_default();
+        data_encoding::BASE64.decode(base64.as_bytes()).expect("because the line was made by encoding a key")
+    }
+
     /// The fingerprint as `ssh-keygen -l` shows it: `SHA256:…`.
     #[must_use]
     pub fn fingerprint(&self) -> String {

@@ -294,3 +294,6 @@ pub fn is_name(name: &str) -> bool {
 pub fn workspace_id(first: ObjectId) -> String {
     Cid::of(format!("lambda-os workspace v1\n{first}\n").as_bytes()).to_string()
 }
+
+#[cfg(test)]
+mod tests;

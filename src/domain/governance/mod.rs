@@ -24,3 +24,6 @@ pub mod ballot;
 pub mod tally;
 
 pub mod certificate;
+
+#[cfg(test)]
+mod fixture;

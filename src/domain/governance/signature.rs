@@ -105,9 +105,35 @@ pub fn verify(text: &[u8], signature: &[u8]) -> Result<PublicKey, SignatureError
         return Err(wrong("its reserved field is not empty"));
     }
     let key = PublicKey::from_data(parsed.public_key().clone())?;
+    // The library does not compare the lengths that it reads with what it read.
+    if !is_framed(signature, &key) {
+        return Err(wrong("its parts are not of the lengths that they say"));
+    }
     let signed = signed_data(parsed.hash_alg(), text)?;
     verify_raw(&key, &signed, parsed.signature())?;
     Ok(key)
+}
+
+/// Whether these bytes are exactly the fields of PROTOCOL.sshsig, each of the length it says.
+fn is_framed(signature: &[u8], key: &PublicKey) -> bool {
+    let framed = || {
+        let mut rest = signature.strip_prefix(b"SSHSIG")?.strip_prefix(&SshSig::VERSION.to_be_bytes())?;
+        let public = field(&mut rest)?;
+        let [_namespace, _reserved, _hash, mut raw] =
+            [field(&mut rest)?, field(&mut rest)?, field(&mut rest)?, field(&mut rest)?];
+        let [_algorithm, _signed] = [field(&mut raw)?, field(&mut raw)?];
+        let trailer = if key.is_in_token() { TOKEN_TRAILER } else { 0 };
+        let same = key.blob() == public;
+        Some(same && rest.is_empty() && raw.len() == trailer)
+    };
+    framed() == Some(true)
+}
+
+fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, tail) = rest.split_first_chunk::<4>()?;
+    let (field, tail) = tail.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    *rest = tail;
+    Some(field)
 }
 
 /// What the key itself signs for this text: what an agent is given.
@@ -127,9 +153,7 @@ pub fn assemble(key: &PublicKey, raw: &[u8]) -> Result<String, SignatureError> {
     // Written by hand: the encoder of the library loses the trailer of sk-ecdsa signatures.
     let mut bytes = b"SSHSIG".to_vec();
     bytes.extend(SshSig::VERSION.to_be_bytes());
-    let public = ssh_key::PublicKey::new(key.data().clone(), "")
-        .to_bytes()
-        .map_err(|error| SignatureError::NotASignature(error.to_string()))?;
+    let public = key.blob();
     for part in [public.as_slice(), NAMESPACE.as_bytes(), b"", b"sha512", raw] {
         let length = u32::try_from(part.len())
             .map_err(|_| SignatureError::NotASignature("it is too large".to_owned()))?;
@@ -184,3 +208,6 @@ fn token_signed(application: &str, trailer: &[u8], message: &[u8]) -> Vec<u8> {
     use sha2::{Digest as _, Sha256};
     [&Sha256::digest(application)[..], trailer, &Sha256::digest(message)[..]].concat()
 }
+
+#[cfg(test)]
+mod tests;

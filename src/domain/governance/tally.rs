@@ -437,3 +437,6 @@ impl Tally {
             && self.earliest_enactment_ms.is_some_and(|earliest| now_ms >= earliest)
     }
 }
+
+#[cfg(test)]
+mod tests;
