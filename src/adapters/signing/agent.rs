@@ -135,7 +135,7 @@ impl Signer for AgentKey {
         let data = signature::signed_data(HashAlg::Sha512, text.as_bytes()).map_err(because)?;
         let blob = self.key.blob();
         let mut body = Vec::new();
-        for part in [&blob, &data] {
+        for part in [blob, &data] {
             body.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
             body.extend(part);
         }

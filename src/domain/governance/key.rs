@@ -27,6 +27,7 @@ const MAX_LINE: usize = 4096;
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
     data: KeyData,
+    blob: Vec<u8>,
     line: String,
 }
 
@@ -73,10 +74,14 @@ impl PublicKey {
             }
             other => return refused(other.algorithm()),
         }
-        let line = ssh_key::PublicKey::new(data.clone(), "").to_openssh().map_err(|error| {
-            KeyError::NotAKey { found: data.algorithm().to_string(), why: error.to_string() }
-        })?;
-        Ok(Self { line: line.trim_end().to_owned(), data })
+        let whole = ssh_key::PublicKey::new(data, "");
+        let unwritable = |error: ssh_key::Error| KeyError::NotAKey {
+            found: whole.algorithm().to_string(),
+            why: error.to_string(),
+        };
+        let blob = whole.to_bytes().map_err(unwritable)?;
+        let line = whole.to_openssh().map_err(unwritable)?.trim_end().to_owned();
+        Ok(Self { data: whole.key_data().clone(), blob, line })
     }
 
     /// The key's data, for verifying.
@@ -93,9 +98,8 @@ impl PublicKey {
 
     /// The key as it is encoded for the wire: what the base64 of its line holds.
     #[must_use]
-    pub fn blob(&self) -> Vec<u8> {
-        let base64 = self.line.split(' ').nth(1).unwrap_or_default();
-        data_encoding::BASE64.decode(base64.as_bytes()).expect("because the line was made by encoding a key")
+    pub fn blob(&self) -> &[u8] {
+        &self.blob
     }
 
     /// The fingerprint as `ssh-keygen -l` shows it: `SHA256:…`.

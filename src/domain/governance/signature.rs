@@ -154,7 +154,7 @@ pub fn assemble(key: &PublicKey, raw: &[u8]) -> Result<String, SignatureError> {
     let mut bytes = b"SSHSIG".to_vec();
     bytes.extend(SshSig::VERSION.to_be_bytes());
     let public = key.blob();
-    for part in [public.as_slice(), NAMESPACE.as_bytes(), b"", b"sha512", raw] {
+    for part in [public, NAMESPACE.as_bytes(), b"", b"sha512", raw] {
         let length = u32::try_from(part.len())
             .map_err(|_| SignatureError::NotASignature("it is too large".to_owned()))?;
         bytes.extend(length.to_be_bytes());
