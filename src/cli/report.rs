@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::show::{Paint, table};
-use crate::domain::id::ModuleName;
+use crate::domain::id::ProposalId;
 use crate::domain::report::{CycleReport, Findings};
 use crate::domain::text;
 use crate::domain::upgrade::{Status, Upgrade};
@@ -14,7 +14,9 @@ pub(super) fn text(report: &CycleReport, paint: Paint, timings: bool) -> String 
     let mut shown = format!("{}\n", paint.bold(&headline(findings)));
     drift(&mut shown, report, paint);
     attention(&mut shown, findings, paint);
-    steps(&mut shown, findings, paint);
+    open(&mut shown, report, paint);
+    over(&mut shown, report, paint);
+    not_proposed(&mut shown, findings, paint);
     waiting(&mut shown, findings, paint);
     let _ = writeln!(shown, "\n{}", paint.bold("Not done"));
     for sentence in &findings.not_done {
@@ -59,12 +61,13 @@ pub(super) fn headline(findings: &Findings) -> String {
     if !findings.incoherent.is_empty() {
         parts.push(format!("{} incoherent", findings.incoherent.len()));
     }
-    let steps = findings.plan.steps.len();
-    format!(
-        "{}; {steps} {} would be proposed",
-        parts.join(", "),
-        if steps == 1 { "change" } else { "changes" }
-    )
+    let open = findings.proposals.len();
+    let mut line =
+        format!("{}; {open} {} open", parts.join(", "), if open == 1 { "proposal" } else { "proposals" });
+    if !findings.not_proposed.is_empty() {
+        let _ = write!(line, ", {} not proposed", findings.not_proposed.len());
+    }
+    line
 }
 
 fn drift(shown: &mut String, report: &CycleReport, paint: Paint) {
@@ -125,31 +128,73 @@ fn attention(shown: &mut String, findings: &Findings, paint: Paint) {
     }
 }
 
-fn steps(shown: &mut String, findings: &Findings, paint: Paint) {
-    if findings.plan.steps.is_empty() {
+fn open(shown: &mut String, report: &CycleReport, paint: Paint) {
+    let findings = &report.findings;
+    if findings.proposals.is_empty() {
         return;
     }
-    let _ = writeln!(shown, "\n{}", paint.bold("Would be proposed, in this order"));
+    let _ = writeln!(shown, "\n{}", paint.bold("Open proposals"));
     let mut rows = Vec::new();
-    for step in &findings.plan.steps {
-        for (index, pin) in step.pins.iter().enumerate() {
-            let first = index == 0;
-            let level = if first { format!("  level {}", step.level) } else { "    with it".to_owned() };
-            let mut about = vec![format!("{} → {}", pin.from.short(), pin.to.short())];
+    for proposal in &findings.proposals {
+        for (index, pin) in proposal.pins.iter().enumerate() {
+            let id = if index == 0 { proposal.id.short() } else { "  with it".to_owned() };
+            let mut about = vec![if pin.from == pin.to {
+                format!("{} in all its places", pin.to.short())
+            } else {
+                format!("{} → {}", pin.from.short(), pin.to.short())
+            }];
             if let Some(upgrade) = findings.upgrades.iter().find(|upgrade| upgrade.name == pin.module) {
-                about.extend(commits(upgrade));
+                about.extend(commits(upgrade).filter(|_| pin.from != pin.to));
             }
-            if first && !step.after.is_empty() {
-                let names: Vec<&str> = step.after.iter().map(ModuleName::as_str).collect();
-                about.push(format!("after {}", names.join(", ")));
+            if index == 0 {
+                about.push(proposal.track.as_str().to_owned());
+                about.extend(news(report, &proposal.id));
             }
-            if first && step.affects > 0 {
-                about.push(format!("affects {}", step.affects));
-            }
-            rows.push(vec![level, pin.module.to_string(), about.join("  ")]);
+            rows.push(vec![format!("  {id}"), pin.module.to_string(), about.join("  ")]);
         }
     }
     shown.push_str(&table(&rows));
+}
+
+/// What this cycle did with an open proposal.
+fn news(report: &CycleReport, id: &ProposalId) -> Option<String> {
+    let changes = &report.proposal_changes;
+    if let Some(made) = changes.made.iter().find(|made| made.id == *id) {
+        let old = made.supersedes.map(|old| format!(", in the place of {}", old.short()));
+        return Some(format!("new{}", old.unwrap_or_default()));
+    }
+    changes.derived.contains(id).then(|| "the same on the superproject as it is now".to_owned())
+}
+
+fn over(shown: &mut String, report: &CycleReport, paint: Paint) {
+    let rows: Vec<Vec<String>> = report
+        .proposal_changes
+        .closed
+        .iter()
+        .map(|closed| {
+            let (id, outcome) = (format!("  {}", closed.id.short()), closed.outcome.as_str().to_owned());
+            vec![id, outcome, text::inert(&closed.reason)]
+        })
+        .collect();
+    if !rows.is_empty() {
+        let _ = writeln!(shown, "\n{}", paint.bold("Proposals that are over"));
+        shown.push_str(&table(&rows));
+    }
+}
+
+fn not_proposed(shown: &mut String, findings: &Findings, paint: Paint) {
+    let rows: Vec<Vec<String>> = findings
+        .not_proposed
+        .iter()
+        .map(|row| {
+            let names: Vec<&str> = row.pins.iter().map(|pin| pin.module.as_str()).collect();
+            vec![format!("  {}", names.join(", ")), paint.warn(&text::inert(&row.reason))]
+        })
+        .collect();
+    if !rows.is_empty() {
+        let _ = writeln!(shown, "\n{}", paint.bold("Not proposed"));
+        shown.push_str(&table(&rows));
+    }
 }
 
 fn commits(upgrade: &Upgrade) -> Option<String> {

@@ -56,6 +56,7 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
     open.add_holds(&mut state);
     let mut world = World {
         repository: &open.repository,
+        superproject: &open.repository,
         sources: &open.sources,
         journal: &mut journal,
         clock: &open.clock,

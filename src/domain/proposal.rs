@@ -191,6 +191,12 @@ pub struct ProposalRecord {
     pub track: Track,
     /// The pins that move, by module.
     pub pins: Vec<PinMove>,
+    /// The policy that was in force when it was made; the manifest names it.
+    #[serde(default)]
+    pub policy: Option<Cid>,
+    /// The epoch of the members document then; 0 before there was one.
+    #[serde(default)]
+    pub members_epoch: u64,
     /// The superproject's commit that it was derived on last.
     pub base: ObjectId,
     /// The tree that it gives there.

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::drift::Drift;
 use super::health::Verdict;
-use super::id::{Cid, ModuleName};
+use super::id::{Cid, ModuleName, ObjectId, ProposalId};
 use super::module::RefusedModule;
 use super::pin::PinCheck;
-use super::plan::Plan;
+use super::plan::{PinMove, Plan};
+use super::proposal::{Closure, Purpose, Track};
 use super::upgrade::{Status, Upgrade};
 
 /// What `run --once` prints.
@@ -31,6 +32,8 @@ pub struct CycleReport {
     pub findings: Findings,
     /// What changed in the workspace since the cycle before; empty at the first.
     pub drift: Drift,
+    /// What changed in the proposals.
+    pub proposal_changes: ProposalChanges,
     /// How long each phase took, in order.
     pub phases: Vec<Phase>,
 }
@@ -54,6 +57,12 @@ pub struct Findings {
     pub incoherent: Vec<PinCheck>,
     /// What would be proposed, and why not the rest.
     pub plan: Plan,
+    /// The proposals that are open after it, by their first module.
+    #[serde(default)]
+    pub proposals: Vec<OpenProposal>,
+    /// What could be proposed and is not, and why.
+    #[serde(default)]
+    pub not_proposed: Vec<NotProposed>,
     /// Each module's verdict, sorted by name.
     pub health: Vec<ModuleHealth>,
     /// What this version did not do, each as a sentence.
@@ -73,7 +82,7 @@ pub struct ModuleHealth {
 /// One phase of a cycle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {
-    /// Its name: recover, snapshot, drift, detect, order, plan, record.
+    /// Its name: recover, snapshot, drift, detect, order, plan, propose, record.
     pub name: String,
     /// How long, microseconds of monotonic time.
     pub elapsed_us: u64,
@@ -95,5 +104,70 @@ impl Findings {
         !self.refused.is_empty()
             || !self.problems.is_empty()
             || self.upgrades.iter().any(|upgrade| upgrade.status.needs_attention())
+    }
+}
+
+/// A proposal that waits for a decision or for being applied.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OpenProposal {
+    /// The pins that it moves, by module.
+    pub pins: Vec<PinMove>,
+    /// Its identity.
+    pub id: ProposalId,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Which rules of decision apply.
+    pub track: Track,
+}
+
+/// A change that is not proposed, and why.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NotProposed {
+    /// The pins that would move, by module.
+    pub pins: Vec<PinMove>,
+    /// One sentence without a final stop.
+    pub reason: String,
+    /// The superproject's commit that it was tried on; `None` when something else is in the way.
+    pub tried_on: Option<ObjectId>,
+}
+
+/// What one cycle changed in the proposals.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProposalChanges {
+    /// Those that were made.
+    pub made: Vec<MadeProposal>,
+    /// Those that were derived again on a base that moved, and are the same change.
+    pub derived: Vec<ProposalId>,
+    /// Those that are over.
+    pub closed: Vec<ClosedProposal>,
+}
+
+/// A proposal that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeProposal {
+    /// Its identity.
+    pub id: ProposalId,
+    /// The one that it takes the place of.
+    pub supersedes: Option<ProposalId>,
+}
+
+/// A proposal that is over without having been applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedProposal {
+    /// Its identity.
+    pub id: ProposalId,
+    /// How.
+    pub outcome: Closure,
+    /// What took its place.
+    pub by: Option<ProposalId>,
+    /// Why, as a sentence.
+    pub reason: String,
+}
+
+impl ProposalChanges {
+    /// True when nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.made.is_empty() && self.derived.is_empty() && self.closed.is_empty()
     }
 }

@@ -31,7 +31,8 @@ pub struct State {
     pub policy: Option<Cid>,
     /// Every proposal.
     pub proposals: Proposals,
-    /// Where each rejected proposal would have moved a module: not proposed again.
+    /// Where each rejected or withdrawn proposal would have moved a module: not proposed again
+    /// before a person lets go of the module with `unhold`.
     pub rejected: BTreeMap<ModuleName, Vec<ObjectId>>,
     /// An application that began and has not ended.
     pub open_apply: Option<OpenApply>,
@@ -131,6 +132,8 @@ impl State {
             }
             Event::ModuleUnheld { module, accepted } => {
                 self.holds.remove(module);
+                // A person looked at the module again: what was turned down may come back.
+                self.rejected.remove(module);
                 if let (Some(tip), Some(seen)) = (accepted, self.tips.get_mut(module)) {
                     seen.tip = *tip;
                     seen.rewritten_to = None;
@@ -170,6 +173,8 @@ impl State {
                     purpose: *purpose,
                     track: *track,
                     pins: pins.clone(),
+                    policy: self.policy,
+                    members_epoch: self.members.map_or(0, |members| members.epoch),
                     base: *base,
                     tree: *tree,
                     supersedes: *supersedes,
@@ -199,7 +204,7 @@ impl State {
             Event::ProposalClosed { proposal, outcome, by, reason } => {
                 let Some(record) = self.proposals.get_mut(proposal) else { return };
                 record.stage = Stage::Closed { outcome: *outcome, by: *by, reason: reason.clone() };
-                if *outcome == Closure::Rejected {
+                if matches!(outcome, Closure::Rejected | Closure::Withdrawn) {
                     for moved in &record.pins {
                         let refused = self.rejected.entry(moved.module.clone()).or_default();
                         if !refused.contains(&moved.to) {

@@ -10,11 +10,11 @@ use crate::domain::graph::Graph;
 use crate::domain::id::{ModuleName, ObjectId, ProposalId};
 use crate::domain::module::Module;
 use crate::domain::packet::{PACKET_VERSION, Packet};
-use crate::domain::proposal::{Stage, Track};
+use crate::domain::proposal::Stage;
 use crate::domain::state::State;
 use crate::domain::text;
 use crate::ops::govern;
-use crate::ops::propose::{Ask, derive_one};
+use crate::ops::propose::{Ask, derive_one, track_of};
 use crate::ports::{FailureKind, Journal, PortError, PortResult, Sources, Superproject};
 
 /// The file of a proposal that this journal knows.
@@ -106,7 +106,7 @@ pub fn import(
     }
     // A weaker track would ask for fewer signatures.
     let moved: Vec<ModuleName> = delta.pins.iter().map(|pin| pin.module.clone()).collect();
-    let track = if place.graph.blast_radius(&moved).is_empty() { Track::Leaf } else { Track::Core };
+    let track = track_of(place.graph, &moved);
     if proposal.track != track {
         let (states, is) = (proposal.track.as_str(), track.as_str());
         return Err(refused(format!("it is on the track {states}, and here the change belongs to {is}")));

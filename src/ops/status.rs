@@ -207,6 +207,8 @@ mod tests {
             cycles: Vec::new(),
             incoherent: Vec::new(),
             plan: Plan::default(),
+            proposals: Vec::new(),
+            not_proposed: Vec::new(),
             health: Vec::new(),
             not_done: Vec::new(),
         }

@@ -79,6 +79,8 @@ mod tests {
             purpose: Purpose::Upgrade,
             track: Track::Leaf,
             pins: vec![PinMove { module: ModuleName::new(module), path: "m".into(), from: id(1), to: id(2) }],
+            policy: None,
+            members_epoch: 0,
             base: id(3),
             tree: id(4),
             supersedes: None,

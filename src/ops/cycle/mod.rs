@@ -1,11 +1,12 @@
-//! One cycle, from looking to reporting. This version looks and plans; it changes nothing.
+//! One cycle, from looking to reporting. It looks, plans and proposes; it changes nothing in the
+//! workspace, on any rung.
 //!
 //! ```text
-//! recover → snapshot → drift → detect → order → plan → record
+//! recover → snapshot → drift → detect → order → plan → propose → record
 //! ```
 //!
-//! Each stage is a function of the values before it. What comes after `plan` (verify, propose,
-//! govern, apply, heal, tell) is named in [`Findings::not_done`], never pretended. The journal
+//! Each stage is a function of the values before it. What comes beside them (verify, apply,
+//! heal, tell) is named in [`Findings::not_done`], never pretended. The journal
 //! says that a cycle began before anything else happens, and how it ended after everything else;
 //! what did not change since the cycle before is not written again.
 
@@ -18,13 +19,15 @@ use crate::domain::id::{Cid, ModuleName, RepoPath};
 use crate::domain::module::Discovery;
 use crate::domain::pin::PinCheck;
 use crate::domain::plan::PlanLimits;
-use crate::domain::report::{CycleReport, Findings, ModuleHealth, Phase};
+use crate::domain::report::{CycleReport, Findings, ModuleHealth, Phase, ProposalChanges};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::state::State;
 use crate::domain::upgrade::Status;
+use crate::ops::propose::{Look, Proposer, propose};
 use crate::ops::{detect, order, pins, plan};
 use crate::ports::{
     Clock, DetectOptions, FailureKind, Journal, PortError, PortResult, Repository, SnapshotOptions, Sources,
+    Superproject,
 };
 
 use record::{load_snapshot, store};
@@ -33,6 +36,8 @@ use record::{load_snapshot, store};
 pub struct World<'a> {
     /// The operator's workspace.
     pub repository: &'a dyn Repository,
+    /// The same, as what changes are derived on.
+    pub superproject: &'a dyn Superproject,
     /// The upstreams.
     pub sources: &'a dyn Sources,
     /// The journal, whose one writer we are.
@@ -92,6 +97,7 @@ pub fn run(
                 unchanged: state.snapshot == Some(seen.findings.snapshot),
                 findings: seen.findings,
                 drift: seen.drift,
+                proposal_changes: seen.changes,
                 phases,
             })
         }
@@ -115,6 +121,7 @@ pub fn run(
 struct Seen {
     findings: Findings,
     drift: Drift,
+    changes: ProposalChanges,
 }
 
 fn look(
@@ -168,6 +175,39 @@ fn look(
         ),
     );
 
+    goes_on(world)?;
+
+    let mut desk = Proposer {
+        superproject: world.superproject,
+        sources: world.sources,
+        journal: world.journal,
+        state,
+        now_ms: world.clock.wall_ms(),
+        threads: options.snapshot.threads,
+    };
+    let proposed = propose(
+        &mut desk,
+        Look {
+            base: snapshot.superproject.head,
+            modules: &discovery.modules,
+            graph: &graph,
+            checks: &checks,
+            upgrades: &detection.upgrades,
+            plan: &plan,
+            unchanged: state.snapshot == Some(snapshot_cid) && state.upgrades == Some(upgrades_cid),
+        },
+    )?;
+    phases.end(
+        "propose",
+        format!(
+            "{} open, {} new, {} over, {} not proposed",
+            proposed.open.len(),
+            proposed.changes.made.len(),
+            proposed.changes.closed.len(),
+            proposed.not_proposed.len()
+        ),
+    );
+
     let findings = Findings {
         snapshot: snapshot_cid,
         modules: u32::try_from(snapshot.modules.len()).unwrap_or(u32::MAX),
@@ -177,17 +217,18 @@ fn look(
         cycles,
         incoherent: checks.into_iter().filter(PinCheck::is_incoherent).collect(),
         plan,
+        proposals: proposed.open,
+        not_proposed: proposed.not_proposed,
         health: unverified(&discovery),
         not_done: NOT_DONE.iter().map(|&sentence| sentence.to_owned()).collect(),
     };
-    Ok(Seen { findings, drift })
+    Ok(Seen { findings, drift, changes: proposed.changes })
 }
 
-/// What this version does not do after planning.
-const NOT_DONE: [&str; 4] = [
+/// What a cycle of this version does not do.
+const NOT_DONE: [&str; 3] = [
     "nothing was verified: this version has no verification, so no module is called healthy",
-    "nothing was proposed: this version makes no proposals, the plan says what they would be",
-    "nothing was applied or rolled back: this version changes nothing in the workspace",
+    "nothing was applied or rolled back: a proposal is applied when a person says so",
     "nobody was told: this version sends no notifications",
 ];
 

@@ -144,6 +144,19 @@ pub enum NotDerived {
     Canonical(#[from] CanonicalError),
 }
 
+impl NotDerived {
+    /// True when it may be derived later without anything being different here: what it needs is
+    /// not at hand now.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::NotAtHand { .. } => true,
+            Self::Relock(error) => matches!(**error, RelockError::Needs(_)),
+            _ => false,
+        }
+    }
+}
+
 /// Derive a change.
 ///
 /// # Errors

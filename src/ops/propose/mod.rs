@@ -2,13 +2,25 @@
 //!
 //! In: the plan, and one commit of the superproject. Out: proposals with everything they would
 //! change, byte by byte, and for what is not proposed a reason. Nothing is written outside the
-//! state directory: a change is [derived](derive) from git objects, and made nowhere yet.
+//! state directory: a change is derived from git objects, and made nowhere yet.
+//!
+//! ```text
+//! base → derive        one change, coherent in all places of its pins
+//! candidates → stage   which changes, and what becomes of the proposals that are open (fate)
+//! rules                the documents that say how long a proposal lives, and how many there may be
+//! ```
 
 mod base;
+mod candidates;
 mod derive;
+mod fate;
+mod rules;
+mod stage;
 
 pub use base::Base;
+pub use candidates::track_of;
 pub use derive::{Ask, Derived, NotDerived, derive};
+pub use stage::{Look, Proposed, Proposer, propose};
 
 use crate::domain::id::{ObjectId, RepoPath};
 use crate::domain::module::Module;
