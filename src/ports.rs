@@ -205,10 +205,31 @@ pub trait Superproject: Sync {
     /// When the base cannot be read, or is not what an edit says stands there now.
     fn tree_with(&self, base: ObjectId, edits: &[PathEdit]) -> PortResult<ObjectId>;
 
+    /// The branch that HEAD names, by its full name, and its commit.
+    ///
+    /// # Errors
+    /// Failed when HEAD is detached or its branch has no commit, with what to do; when it cannot be
+    /// read.
+    fn branch(&self) -> PortResult<(String, ObjectId)>;
+
+    /// What `to` changes on `from`, path by path, sorted.
+    ///
+    /// # Errors
+    /// When an object cannot be read, or something is removed or is no file and no submodule: that
+    /// is no change that is made here.
+    fn edits_between(&self, from: ObjectId, to: ObjectId) -> PortResult<Vec<PathEdit>>;
+
+    /// The newest commit that was landed here, with its message: remembered in the repository
+    /// itself, so that it outlives a journal that is cut. `None` when there is none.
+    ///
+    /// # Errors
+    /// When the repository cannot be read.
+    fn newest_landed(&self) -> PortResult<Option<(ObjectId, Vec<u8>)>>;
+
     /// What forbids applying these edits now, each a sentence with what to do; empty when nothing does.
     ///
     /// # Errors
-    /// When it cannot be found out.
+    /// Busy when another git holds the index; failed when it cannot be found out.
     fn obstacles(&self, base: ObjectId, edits: &[PathEdit]) -> PortResult<Vec<String>>;
 
     /// Write the objects of a commit on `base` with these edits, durably. No ref moves.
@@ -230,6 +251,12 @@ pub trait Superproject: Sync {
     /// # Errors
     /// When it cannot be found out.
     fn landing_state(&self, landing: &Landing) -> PortResult<LandingState>;
+
+    /// Let go of what a landing left that did not begin: its lock on the index, temporary files.
+    ///
+    /// # Errors
+    /// Input/output failures.
+    fn abandon(&self, landing: &Landing) -> PortResult<()>;
 }
 
 /// What detection needs to know besides the modules.
@@ -337,6 +364,12 @@ pub trait Journal {
     /// # Errors
     /// Integrity when the bytes are not what the identity says.
     fn load(&self, cid: &Cid) -> PortResult<Option<Vec<u8>>>;
+
+    /// The identity of the line with this sequence; `None` when there is none.
+    ///
+    /// # Errors
+    /// Input/output failures.
+    fn line_id(&self, seq: u64) -> PortResult<Option<Cid>>;
 }
 
 /// What was stored by content, for those who only read: the journal's writer and its reader both are.

@@ -2,6 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "a test starts itself again to be killed")]
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
@@ -17,6 +19,7 @@ use lambda_os::adapters::state_dir::StateDir;
 use lambda_os::domain::event::Event;
 use lambda_os::domain::id::Cid;
 use lambda_os::ports::{FailureKind, Journal as _, PortError};
+use support::faulty::{Fault, Faulty};
 use tempfile::TempDir;
 
 const CLOCK: SystemClock = SystemClock;
@@ -128,6 +131,9 @@ impl Disk for Recorder {
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.note(Call::Remove(path.to_owned()));
         RealDisk.remove(path)
+    }
+    fn link(&self, _: &Path, _: &Path) -> io::Result<()> {
+        unreachable!("the journal gives no file a second name");
     }
 }
 
@@ -309,87 +315,6 @@ fn what_the_journal_names_already_is_stored_again_without_a_sync() {
 
 // ---- a disk that fails one call ----
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// The call fails and does nothing.
-    Fails(rustix::io::Errno),
-    /// The call fails after it did its work.
-    FailsButPersists,
-    /// A write takes only half, then the disk is full.
-    Short,
-}
-
-#[derive(Debug)]
-struct Faulty {
-    countdown: Arc<Mutex<Option<usize>>>,
-    fault: Fault,
-    full: Mutex<bool>,
-    failed: Arc<Mutex<Option<&'static str>>>,
-}
-
-impl Faulty {
-    /// Runs the call, failing it when it is its turn.
-    fn turn<T>(&self, name: &'static str, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let mut countdown = self.countdown.lock().unwrap();
-        match countdown.as_mut() {
-            Some(0) => {
-                *countdown = None;
-                *self.failed.lock().unwrap() = Some(name);
-                match self.fault {
-                    Fault::Fails(errno) => Err(errno.into()),
-                    Fault::FailsButPersists => call().and(Err(rustix::io::Errno::IO.into())),
-                    Fault::Short => Err(rustix::io::Errno::NOSPC.into()),
-                }
-            }
-            Some(left) => {
-                *left -= 1;
-                call()
-            }
-            None => call(),
-        }
-    }
-}
-
-impl Disk for Faulty {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.turn("create_dir", || RealDisk.create_dir(path))
-    }
-    fn open(&self, path: &Path, how: Open) -> io::Result<DiskFile> {
-        self.turn("open", || RealDisk.open(path, how))
-    }
-    fn write_at(&self, file: &DiskFile, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let mut full = self.full.lock().unwrap();
-        if std::mem::take(&mut *full) {
-            return Err(rustix::io::Errno::NOSPC.into());
-        }
-        if self.fault == Fault::Short && *self.countdown.lock().unwrap() == Some(0) {
-            *self.countdown.lock().unwrap() = None;
-            *self.failed.lock().unwrap() = Some("write_at");
-            *full = true;
-            return RealDisk.write_at(file, &bytes[..bytes.len() / 2], offset);
-        }
-        self.turn("write_at", || RealDisk.write_at(file, bytes, offset))
-    }
-    fn set_len(&self, file: &DiskFile, length: u64) -> io::Result<()> {
-        self.turn("set_len", || RealDisk.set_len(file, length))
-    }
-    fn sync_data(&self, file: &DiskFile) -> io::Result<()> {
-        self.turn("sync_data", || RealDisk.sync_data(file))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.turn("rename", || RealDisk.rename(from, to))
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.turn("sync_dir", || RealDisk.sync_dir(path))
-    }
-    fn sync_all(&self, directory: &Path) -> io::Result<()> {
-        self.turn("sync_all", || RealDisk.sync_all(directory))
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.turn("remove", || RealDisk.remove(path))
-    }
-}
-
 /// What happened to one attempt on a faulty disk.
 struct Attempt {
     acknowledged: Vec<String>,
@@ -400,15 +325,9 @@ struct Attempt {
 }
 
 fn attempt(directory: &StateDir, at: usize, fault: Fault) -> Attempt {
-    let failed = Arc::new(Mutex::new(None));
-    let disk = Faulty {
-        countdown: Arc::new(Mutex::new(Some(at))),
-        fault,
-        full: Mutex::new(false),
-        failed: Arc::clone(&failed),
-    };
+    let disk = Faulty::at(at, fault);
     let mut attempt = Attempt { acknowledged: Vec::new(), error: None, failed_call: None, again: None };
-    match JournalWriter::open_on(directory, &CLOCK, Box::new(disk)) {
+    match JournalWriter::open_on(directory, &CLOCK, Box::new(disk.clone())) {
         Err(error) => attempt.error = Some(error),
         Ok(mut writer) => {
             for cause in ["one", "two"] {
@@ -432,7 +351,7 @@ fn attempt(directory: &StateDir, at: usize, fault: Fault) -> Attempt {
             }
         }
     }
-    attempt.failed_call = *failed.lock().unwrap();
+    attempt.failed_call = disk.failed();
     attempt
 }
 
@@ -523,18 +442,12 @@ fn a_crash_while_a_torn_tail_is_put_aside_still_journals_it_once() {
         let copied = Command::new("cp").arg("-a").arg(&from).arg(&to).status().unwrap();
         assert!(copied.success());
         let directory = state_dir(&to);
-        let failed = Arc::new(Mutex::new(None));
-        let disk = Faulty {
-            countdown: Arc::new(Mutex::new(Some(at))),
-            fault: Fault::Fails(rustix::io::Errno::IO),
-            full: Mutex::new(false),
-            failed: Arc::clone(&failed),
-        };
-        drop(JournalWriter::open_on(&directory, &CLOCK, Box::new(disk)));
+        let disk = Faulty::at(at, Fault::Fails(rustix::io::Errno::IO));
+        drop(JournalWriter::open_on(&directory, &CLOCK, Box::new(disk.clone())));
         drop(JournalWriter::open(&directory, &CLOCK).unwrap());
         let recovered = types(&directory).iter().filter(|kind| *kind == "journal.recovered").count();
-        assert_eq!(recovered, 1, "failed call {at}: {:?}", failed.lock().unwrap());
-        if failed.lock().unwrap().is_none() {
+        assert_eq!(recovered, 1, "failed call {at}: {:?}", disk.failed());
+        if disk.failed().is_none() {
             assert!(at > 5);
             return;
         }

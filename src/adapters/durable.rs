@@ -74,6 +74,8 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     fn sync_all(&self, directory: &Path) -> io::Result<()>;
     /// Remove a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Give a file one more name, which must not exist: it appears whole or not at all.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 }
 
 /// The machine's disk.
@@ -127,6 +129,10 @@ impl Disk for RealDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
     }
 }
 
@@ -294,14 +300,34 @@ pub fn temp_name(path: &Path) -> OsString {
 
 /// Remove the temporary files that dead processes left in a directory. Best effort.
 pub fn sweep(disk: &dyn Disk, directory: &Path) {
+    sweep_named(disk, directory, "");
+}
+
+/// As [`sweep`], for names that begin so: where files of others may be too.
+pub fn sweep_named(disk: &dyn Disk, directory: &Path, prefix: &str) {
     for found in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let name = found.file_name();
-        let pid =
-            name.to_str().and_then(|name| name.strip_suffix(".tmp")?.rsplit('.').next()?.parse::<u32>().ok());
-        if pid.is_some_and(|pid| pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists()) {
+        if found.file_name().to_str().is_some_and(|name| name.starts_with(prefix) && is_left_over(name)) {
             let _ = disk.remove(&found.path());
         }
     }
+}
+
+/// True for a name that [`temp_name`] gave in a process that is gone.
+#[must_use]
+pub fn is_left_over(name: &str) -> bool {
+    named_by(name)
+        .is_some_and(|pid| pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists())
+}
+
+/// As [`is_left_over`], or a name of this process: for who knows that it writes nothing there now.
+#[must_use]
+pub fn is_nobodys(name: &str) -> bool {
+    is_left_over(name) || named_by(name) == Some(std::process::id())
+}
+
+/// The process that gave a temporary name.
+fn named_by(name: &str) -> Option<u32> {
+    name.strip_suffix(".tmp")?.rsplit('.').next()?.parse().ok()
 }
 
 fn parent(path: &Path) -> &Path {

@@ -10,8 +10,10 @@ use crate::adapters::lock::CycleLock;
 use crate::daemon::stop::Stop;
 use crate::daemon::{self, Rhythm};
 use crate::domain::report::CycleReport;
+use crate::domain::text;
 use crate::ops::cycle::{self, World};
-use crate::ops::{govern, recover};
+use crate::ops::govern;
+use crate::ops::recover::{self, Recovered, RecoveredApply};
 use crate::ports::{Clock as _, PortError, PortResult};
 
 /// Arguments of `run`.
@@ -49,8 +51,9 @@ fn once(global: &Global, open: &Open, stop: &Stop) -> Result<Exit, Failure> {
 /// One cycle under a lock that the caller holds: recover first, then look.
 pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<CycleReport> {
     let mut journal = JournalWriter::open(&open.state_dir, &open.clock)?;
-    let before = journal.state().clone();
-    recover::recover(&mut journal, &before)?;
+    if let Some(apply) = recovered(open, &mut journal)?.apply {
+        show::say(&said(&apply));
+    }
     govern(open, &mut journal)?;
     let mut state = journal.state().clone();
     open.add_holds(&mut state);
@@ -74,6 +77,30 @@ fn govern(open: &Open, journal: &mut JournalWriter<'_>) -> PortResult<()> {
         tracing::info!("the proposal {} is {}", id.short(), outcome.as_str());
     }
     Ok(())
+}
+
+/// Close what an earlier process left open. The caller holds the cycle lock.
+pub(super) fn recovered(open: &Open, journal: &mut JournalWriter<'_>) -> PortResult<Recovered> {
+    let before = journal.state().clone();
+    let workspace = recover::Workspace { repository: &open.repository, superproject: &open.repository };
+    recover::recover(journal, &before, workspace)
+}
+
+/// What became of an application that was left open, for people.
+fn said(apply: &RecoveredApply) -> String {
+    match apply {
+        RecoveredApply::Waits { proposal, why } => {
+            format!("applying {} waits to be finished: {}", proposal.short(), text::inert(why))
+        }
+        RecoveredApply::Closed { proposal, outcome, notes, .. } => {
+            let mut said = format!("applying {} was cut short, and is {outcome} now", proposal.short());
+            for note in notes {
+                said.push_str("; ");
+                said.push_str(&text::inert(note));
+            }
+            said
+        }
+    }
 }
 
 fn forever(global: &Global, open: &Open, stop: &Stop, interval_s: Option<u64>) -> Result<Exit, Failure> {

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests run real programs to compare with")]
 #![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "every test file uses another part")]
 
+pub mod faulty;
 pub mod nix;
 pub mod odd;
 

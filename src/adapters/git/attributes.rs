@@ -85,10 +85,12 @@ impl Attributes {
             ident: *ident == StateRef::Set,
             ..Rules::default()
         };
+        rules.writes_crlf = rules.eol != Eol::Keep && checked_out_crlf(*eol, place.config);
         if let StateRef::Value(driver) = filter {
             let driver: &[u8] = driver.as_bstr();
             rules.foreign = ["clean", "process"].iter().any(|key| place.config.has("filter", driver, key))
                 || place.config.has("filter", driver, "required");
+            rules.smudge = ["smudge", "process"].iter().any(|key| place.config.has("filter", driver, key));
         }
         match encoding {
             StateRef::Value(name) => match Encoding::parse(name.as_bstr()) {
@@ -185,5 +187,19 @@ fn line_endings(text: StateRef<'_>, crlf: StateRef<'_>, eol: StateRef<'_>, confi
         StateRef::Value(value) if value.as_bstr() == "lf" || value.as_bstr() == "crlf" => Eol::Text,
         _ if auto_crlf => Eol::Auto,
         _ => Eol::Keep,
+    }
+}
+
+/// `convert.c: output_eol`: whether text gets CRLF when it is checked out.
+fn checked_out_crlf(eol: StateRef<'_>, config: &Config) -> bool {
+    match eol {
+        StateRef::Value(value) if value.as_bstr() == "crlf" => return true,
+        StateRef::Value(value) if value.as_bstr() == "lf" => return false,
+        _ => {}
+    }
+    match config.string("core", None, "autocrlf") {
+        Some(value) if value.eq_ignore_ascii_case(b"input") => false,
+        _ if config.boolean("core", "autocrlf") == Some(true) => true,
+        _ => config.string("core", None, "eol").is_some_and(|value| value.eq_ignore_ascii_case(b"crlf")),
     }
 }

@@ -279,7 +279,7 @@ fn written(entries: &[TreeEntry]) -> Vec<u8> {
 }
 
 /// As `read-cache.c: verify_path`: what git would not put into an index is not built either.
-fn check_path(path: &RepoPath) -> Read<()> {
+pub(super) fn check_path(path: &RepoPath) -> Read<()> {
     let bytes = path.as_bytes();
     let refused = |why: &str| Err(Trouble(format!("{path} cannot be the path of a change: it {why}")));
     if bytes.contains(&0) {

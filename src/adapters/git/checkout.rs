@@ -48,6 +48,7 @@ pub(super) struct Opened {
     pub(super) config: Config,
     pub(super) head: Head,
     pub(super) shallow: bool,
+    pub(super) reftable: bool,
     pub(super) operation: Option<Operation>,
     pub(super) index_locked: bool,
     pub(super) objects: Objects,
@@ -87,13 +88,19 @@ impl Opened {
             config,
             head,
             shallow,
+            reftable,
             git,
         })
     }
 
+    /// The index as it is now.
+    pub(super) fn index(&self) -> Read<Index> {
+        Index::read(&self.git, &self.path, &self.objects, self.hash)
+    }
+
     /// Read the index, compare it with HEAD, and get ready to walk.
     pub(super) fn read_index(&self) -> Read<Indexed> {
-        let index = Index::read(&self.git, &self.path, &self.objects, self.hash)?;
+        let index = self.index()?;
         let tree = match self.head.id {
             None => None,
             Some(commit) => Some(self.objects.commit_tree(commit)?.ok_or_else(|| {

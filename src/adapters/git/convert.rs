@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 /// What the attributes and the configuration ask for one path.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent attributes of git, by their names")]
 pub(super) struct Rules {
     pub(super) eol: Eol,
     pub(super) ident: bool,
@@ -13,6 +14,10 @@ pub(super) struct Rules {
     /// True when an external filter driver with a clean command applies, or a conversion that
     /// is not known here: the result cannot be told.
     pub(super) foreign: bool,
+    /// True when an external filter driver changes what is checked out.
+    pub(super) smudge: bool,
+    /// True when line ends may be CRLF in what is checked out.
+    pub(super) writes_crlf: bool,
 }
 
 /// What happens to CRLF.

@@ -44,11 +44,23 @@ impl Index {
         hash: gix_hash::Kind,
     ) -> Read<Self> {
         let file = git.dirs.git_dir.join("index");
-        let read = files::read_with_stat_at(git.fd(), c"index", OFlags::empty(), MAX_INDEX)
-            .map_err(|error| Trouble::with("read", &file, error))?;
+        Self::read_from(&file, &Plumbing::new(&git.dirs, work_tree), git, objects, hash)
+    }
+
+    /// As [`Self::read`], from a file in the git directory that `plumbing` takes for the index.
+    pub(super) fn read_from(
+        file: &Path,
+        plumbing: &Plumbing,
+        git: &GitDir,
+        objects: &Objects,
+        hash: gix_hash::Kind,
+    ) -> Read<Self> {
+        let name = file.file_name().unwrap_or_default();
+        let read = files::read_with_stat_at(git.fd(), name, OFlags::empty(), MAX_INDEX)
+            .map_err(|error| Trouble::with("read", file, error))?;
         let Some((bytes, stat)) = read else {
-            if statat(git.fd(), c"index", AtFlags::empty()).is_ok() {
-                return Err(Trouble::with("read", &file, "it is no regular file"));
+            if statat(git.fd(), name, AtFlags::empty()).is_ok() {
+                return Err(Trouble::with("read", file, "it is no regular file"));
             }
             return Ok(Self {
                 state: State::new(hash),
@@ -59,16 +71,16 @@ impl Index {
             });
         };
         let written = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0));
-        let (state, engine) = match parse(&bytes, &file, hash) {
+        let (state, engine) = match parse(&bytes, file, hash) {
             Ok(state) => (state, Engine::Index),
-            Err(_) => (listed(&Plumbing::new(&git.dirs, work_tree), hash)?, Engine::Plumbing),
+            Err(_) => (listed(plumbing, hash)?, Engine::Plumbing),
         };
         drop(bytes);
         let mut index = Self { state, written, engine, sparse: Vec::new(), has_skipped: false };
         if index.state.entries().iter().any(|entry| entry.mode.is_sparse()) {
             index.expand(objects, hash)?;
         }
-        index.check(&file)?;
+        index.check(file)?;
         Ok(index)
     }
 

@@ -70,6 +70,7 @@ mod gitdir;
 mod head_diff;
 mod ignore;
 mod index;
+mod landing;
 mod locate;
 mod names;
 mod objects;
@@ -109,6 +110,8 @@ pub struct GitRepository {
     operator: Config,
     /// What writes, for [`Superproject`](crate::ports::Superproject).
     disk: Arc<dyn Disk>,
+    /// Where the mirrors are, from which checkouts get their objects.
+    mirrors: Option<PathBuf>,
 }
 
 impl GitRepository {
@@ -131,7 +134,15 @@ impl GitRepository {
         let (work_tree, dirs) = locate::upwards(path)
             .map_err(|trouble| failed(trouble).hint("name the superproject with -C DIR"))?;
         let operator = Config::of_operator(&environment, Conditions::default()).map_err(failed)?;
-        let repository = Self { work_tree, dirs, settings, environment, operator, disk: Arc::new(RealDisk) };
+        let repository = Self {
+            work_tree,
+            dirs,
+            settings,
+            environment,
+            operator,
+            disk: Arc::new(RealDisk),
+            mirrors: None,
+        };
         repository.opened(&SnapshotOptions::default()).map_err(|trouble| {
             let place = files::shown(&repository.work_tree);
             failed(trouble).hint(format!(
@@ -146,6 +157,13 @@ impl GitRepository {
     #[must_use]
     pub fn with_disk(mut self, disk: Arc<dyn Disk>) -> Self {
         self.disk = disk;
+        self
+    }
+
+    /// The same, taking the objects of submodules from the mirrors in this directory.
+    #[must_use]
+    pub fn with_mirrors(mut self, root: PathBuf) -> Self {
+        self.mirrors = Some(root);
         self
     }
 

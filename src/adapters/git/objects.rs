@@ -102,6 +102,11 @@ impl Objects {
         self.object(id, "blob")
     }
 
+    /// A commit's content.
+    pub(super) fn commit(&self, id: ObjectId) -> Read<Option<Vec<u8>>> {
+        self.object(id, "commit")
+    }
+
     /// The tree of a commit.
     pub(super) fn commit_tree(&self, commit: ObjectId) -> Read<Option<ObjectId>> {
         if !self.sha256

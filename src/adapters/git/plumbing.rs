@@ -1,9 +1,11 @@
-//! git's own plumbing, for the forms that only git can read: reftable refs, SHA-256 objects,
-//! an index that `gix-index` cannot parse.
+//! git's own plumbing, for the forms that only git can read and write: reftable refs, SHA-256
+//! objects, an index that `gix-index` cannot parse.
 //!
-//! Only `ls-files`, `rev-parse`, `symbolic-ref`, `cat-file` and `rev-list` are run: none looks at
-//! the work tree, and none runs what a repository configures. The environment is composed: no
-//! system or user configuration, no optional locks, no lazy fetch, no transport, no hooks.
+//! For reading only `ls-files`, `rev-parse`, `symbolic-ref`, `cat-file` and `rev-list` are run: none
+//! looks at the work tree, and none runs what a repository configures. For landing a change there
+//! are `update-ref`, and `update-index` on a copy of the index, for paths that no filter is set on. The
+//! environment is composed: no system or user configuration, no optional locks, no lazy fetch, no
+//! transport, no hooks.
 
 use std::path::{Path, PathBuf};
 
@@ -19,16 +21,28 @@ use crate::domain::text;
 pub(super) struct Plumbing {
     git_dir: PathBuf,
     work_tree: PathBuf,
+    /// Another index than the repository's.
+    index: Option<PathBuf>,
 }
 
 impl Plumbing {
     pub(super) fn new(dirs: &GitDirs, work_tree: &Path) -> Self {
-        Self { git_dir: dirs.git_dir.clone(), work_tree: work_tree.to_owned() }
+        Self { git_dir: dirs.git_dir.clone(), work_tree: work_tree.to_owned(), index: None }
+    }
+
+    /// The same, with another file as index.
+    pub(super) fn with_index(mut self, index: &Path) -> Self {
+        self.index = Some(index.to_owned());
+        self
     }
 
     fn git(&self, args: &[&str]) -> Invocation {
-        Invocation::new("git")
-            .env("GIT_DIR", &self.git_dir)
+        let git = Invocation::new("git");
+        let git = match &self.index {
+            Some(index) => git.env("GIT_INDEX_FILE", index),
+            None => git,
+        };
+        git.env("GIT_DIR", &self.git_dir)
             .env("GIT_WORK_TREE", &self.work_tree)
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -44,6 +58,8 @@ impl Plumbing {
                 "core.hooksPath=/dev/null",
                 "-c",
                 "core.sshCommand=false",
+                "-c",
+                "core.fsync=all",
             ])
             .args(["--no-pager", "--literal-pathspecs"])
             .args(args)
@@ -59,12 +75,58 @@ impl Plumbing {
 
     /// As [`Self::run`], where a failure has no meaning.
     fn answer(&self, args: &[&str]) -> Read<Vec<u8>> {
-        let output = self.run(args)?;
+        self.finished(args[0], self.run(args)?)
+    }
+
+    fn finished(&self, verb: &str, output: Output) -> Read<Vec<u8>> {
         if output.status.success() {
             return Ok(output.stdout);
         }
         let said = text::inert_bytes(output.stderr.split(|byte| *byte == b'\n').next().unwrap_or_default());
-        Err(Trouble(format!("git {} failed on {}: {said}", args[0], shown(&self.git_dir))))
+        Err(Trouble(format!("git {verb} failed on {}: {said}", shown(&self.git_dir))))
+    }
+
+    /// Run `git update-index` with this input, on the index that was named: never on the repository's.
+    pub(super) fn update_index(&self, args: &[&str], input: Vec<u8>) -> Read<()> {
+        debug_assert!(self.index.is_some(), "a copy of the index is changed, not the index");
+        let args = [&["update-index"], args].concat();
+        let output = self.git(&args).stdin(input).run();
+        let output = output.map_err(|error| {
+            Trouble(format!("cannot run git update-index on {}: {error}", shown(&self.git_dir)))
+        })?;
+        self.finished("update-index", output).map(|_| ())
+    }
+
+    /// Move refs in one transaction, synced: each from where it must be (`None`: wherever it is) to
+    /// a commit. No hook runs.
+    pub(super) fn update_refs(&self, options: &[&str], moves: &[RefMove<'_>], log: &str) -> Read<()> {
+        let mut input = Vec::new();
+        for RefMove { reference, to, from } in moves {
+            let from = from.map_or_else(String::new, |from| from.to_string());
+            input.extend_from_slice(format!("update {reference}\0{to}\0{from}\0").as_bytes());
+        }
+        let args = [&["update-ref", "-m", log], options, &["-z", "--stdin"]].concat();
+        let output = self
+            .git(&args)
+            .env("GIT_COMMITTER_NAME", "lambda-os")
+            .env("GIT_COMMITTER_EMAIL", "lambda-os@localhost")
+            .stdin(input)
+            .run()
+            .map_err(|error| {
+                Trouble(format!("cannot run git update-ref on {}: {error}", shown(&self.git_dir)))
+            })?;
+        self.finished("update-ref", output).map(|_| ())
+    }
+
+    /// Remove a ref that is at a commit.
+    pub(super) fn delete_ref(&self, reference: &str, at: ObjectId) -> Read<()> {
+        self.answer(&["update-ref", "-d", reference, &at.to_string()]).map(|_| ())
+    }
+
+    /// The commit that a ref names, whatever format the refs are in.
+    pub(super) fn resolve(&self, reference: &str) -> Read<Option<ObjectId>> {
+        let resolved = self.run(&["rev-parse", "-q", "--verify", "--end-of-options", reference])?;
+        Ok(parse_id(resolved.stdout.trim_ascii_end()))
     }
 
     /// HEAD, whatever format the refs are in.
@@ -131,6 +193,14 @@ impl Plumbing {
         }
         Ok(entries)
     }
+}
+
+/// One ref that moves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RefMove<'a> {
+    pub(super) reference: &'a str,
+    pub(super) to: ObjectId,
+    pub(super) from: Option<ObjectId>,
 }
 
 /// One entry as `ls-files` shows it.

@@ -1,7 +1,7 @@
 //! HEAD and the refs it leads to, from loose and packed files.
 //!
 //! Ref names come from the repository: a name that git would refuse is not opened as a file.
-//! The reftable format is not read here; see [`super::plumbing`].
+//! The reftable format is read by [`super::plumbing`].
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, readlinkat};
 
+use super::checkout::Opened;
 use super::files::{self, Read, Trouble};
-use super::gitdir::{GitDir, HeadFile};
+use super::gitdir::{GitDir, GitDirs, HeadFile};
+use super::plumbing::Plumbing;
 use crate::domain::id::ObjectId;
 
 /// The largest `packed-refs` that is read.
@@ -48,7 +50,11 @@ pub(super) fn head(git: &GitDir) -> Read<Head> {
     };
     let branch = name.strip_prefix(b"refs/heads/").unwrap_or(&name);
     let branch = Some(String::from_utf8_lossy(branch).into_owned());
-    let mut name = name;
+    Ok(Head { branch, detached: false, id: follow(dirs, name)? })
+}
+
+/// The commit at the end of a line of symbolic refs.
+fn follow(dirs: &GitDirs, mut name: Vec<u8>) -> Read<Option<ObjectId>> {
     for _ in 0..MAX_SYMBOLIC {
         let dir = if is_per_worktree(&name) { &dirs.git_dir } else { &dirs.common_dir };
         let found = match loose(&dir.join(OsStr::from_bytes(&name)))? {
@@ -56,12 +62,24 @@ pub(super) fn head(git: &GitDir) -> Read<Head> {
             None => packed(&dirs.common_dir, &name)?.map(Target::Direct),
         };
         match found {
-            None => return Ok(Head { branch, detached: false, id: None }),
-            Some(Target::Direct(id)) => return Ok(Head { branch, detached: false, id: Some(id) }),
+            None => return Ok(None),
+            Some(Target::Direct(id)) => return Ok(Some(id)),
             Some(Target::Symbolic(next)) => name = next,
         }
     }
-    Err(Trouble::with("resolve", &file(), "symbolic refs lead in a circle"))
+    Err(Trouble::with("resolve", &dirs.git_dir.join("HEAD"), "symbolic refs lead in a circle"))
+}
+
+/// The commit that a ref names by its full name, through symbolic refs; `None` when there is none.
+pub(super) fn resolve(opened: &Opened, name: &[u8]) -> Read<Option<ObjectId>> {
+    let dirs = &opened.git.dirs;
+    if !is_valid_name(name) {
+        return Err(Trouble(format!("{} is no name of a ref", crate::domain::text::inert_bytes(name))));
+    }
+    if opened.reftable {
+        return Plumbing::new(dirs, &opened.path).resolve(&String::from_utf8_lossy(name));
+    }
+    follow(dirs, name.to_vec())
 }
 
 fn is_per_worktree(name: &[u8]) -> bool {

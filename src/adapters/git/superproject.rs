@@ -1,15 +1,18 @@
 //! The superproject as something that changes are built for and applied to.
 
-use super::GitRepository;
 use std::path::Path;
 
+use super::GitRepository;
 use super::build::loose::Rights;
 use super::build::{self, loose};
 use super::checkout::Opened;
 use super::files::{self, Read, Trouble};
+use super::landing::{self, Lander};
+use super::refs;
 use crate::adapters::durable::{self, WriteError};
 use crate::domain::change::{PathContent, PathEdit};
 use crate::domain::id::{ObjectId, RepoPath};
+use crate::domain::module::Module;
 use crate::ports::{Landed, Landing, LandingState, PortError, PortResult, SnapshotOptions, Superproject};
 
 impl GitRepository {
@@ -17,14 +20,43 @@ impl GitRepository {
     fn ask<T>(&self, ask: impl FnOnce(&Opened) -> Read<T>) -> Read<T> {
         ask(&self.opened(&SnapshotOptions::default())?)
     }
+
+    /// Open the repository for landing.
+    fn landing<T>(&self, act: impl FnOnce(&Lander<'_>) -> PortResult<T>) -> PortResult<T> {
+        let options = SnapshotOptions::default();
+        let opened = self
+            .opened(&options)
+            .map_err(cannot(format!("cannot read the superproject at {}", files::shown(&self.work_tree))))?;
+        let sources = |module: &Module| {
+            self.mirrors.iter().map(|root| crate::adapters::mirrors::objects_of(root, module)).collect()
+        };
+        let (disk, context) = (self.disk.as_ref(), self.context(&options));
+        act(&Lander { disk, opened, context, sources: &sources })
+    }
 }
 
-fn failed(attempted: String) -> impl FnOnce(Trouble) -> PortError {
+/// A failure to read, as what was attempted.
+pub(super) fn cannot(attempted: String) -> impl FnOnce(Trouble) -> PortError {
     move |trouble| PortError::failed(attempted).because(trouble)
 }
 
+/// A system call that changed nothing, for what it was attempted.
+pub(super) fn not_done(attempted: &str, path: &Path, error: std::io::Error) -> PortError {
+    workspace_error(format!("cannot {attempted} {}", files::shown(path)), error)
+}
+
+/// What an input/output error on the workspace means to the operator.
+fn workspace_error(attempted: String, error: std::io::Error) -> PortError {
+    let read_only = durable::is_read_only(&error);
+    let failed = durable::port_error(attempted, error);
+    if read_only {
+        return failed.hint("the workspace cannot be written: check its owner, its rights and its mount");
+    }
+    failed
+}
+
 /// A write that failed: what it was for, where.
-fn not_written(what: &str, path: &Path, error: WriteError) -> PortError {
+pub(super) fn not_written(what: &str, path: &Path, error: WriteError) -> PortError {
     let attempted = format!("cannot write {what}, {}", files::shown(path));
     if error.is_fatal() {
         return PortError::failed(attempted)
@@ -32,27 +64,51 @@ fn not_written(what: &str, path: &Path, error: WriteError) -> PortError {
             .hint("check the disk, then start again: what was begun is looked at anew")
             .because(std::io::Error::from(error));
     }
-    durable::port_error(attempted, error.into())
-}
-
-/// What is refused until applying is there.
-fn not_applied() -> PortError {
-    PortError::failed("cannot apply a change: this version only builds changes")
+    workspace_error(attempted, error.into())
 }
 
 impl Superproject for GitRepository {
     fn content(&self, commit: ObjectId, path: &RepoPath) -> PortResult<Option<PathContent>> {
         self.ask(|opened| build::content(opened, commit, path))
-            .map_err(failed(format!("cannot read {path} of the superproject's commit {}", commit.short())))
+            .map_err(cannot(format!("cannot read {path} of the superproject's commit {}", commit.short())))
     }
 
     fn tree_with(&self, base: ObjectId, edits: &[PathEdit]) -> PortResult<ObjectId> {
         self.ask(|opened| Ok(build::tree(opened, base, edits)?.tree))
-            .map_err(failed(format!("cannot build a change on the superproject's commit {}", base.short())))
+            .map_err(cannot(format!("cannot build a change on the superproject's commit {}", base.short())))
     }
 
-    fn obstacles(&self, _: ObjectId, _: &[PathEdit]) -> PortResult<Vec<String>> {
-        Err(not_applied())
+    fn branch(&self) -> PortResult<(String, ObjectId)> {
+        let attempted = || "cannot tell the branch that a change would go to".to_owned();
+        self.ask(|opened| match (landing::head_obstacle(opened), &opened.head.branch, opened.head.id) {
+            (None, Some(branch), Some(id)) => Ok((format!("refs/heads/{branch}"), id)),
+            (why, ..) => Err(Trouble(why.unwrap_or_else(|| "HEAD names nothing".to_owned()))),
+        })
+        .map_err(cannot(attempted()))
+    }
+
+    fn edits_between(&self, from: ObjectId, to: ObjectId) -> PortResult<Vec<PathEdit>> {
+        self.ask(|opened| landing::edits_between(opened, from, to))
+            .map_err(cannot(format!("cannot tell what the superproject's commit {} changes", to.short())))
+    }
+
+    fn newest_landed(&self) -> PortResult<Option<(ObjectId, Vec<u8>)>> {
+        let read = |opened: &Opened| {
+            let Some(id) = refs::resolve(opened, landing::LANDED.as_bytes())? else { return Ok(None) };
+            let content = opened.objects.commit(id)?.ok_or_else(|| {
+                Trouble(format!("the commit {id} that {} names is missing", landing::LANDED))
+            })?;
+            let message = content
+                .windows(2)
+                .position(|pair| pair == b"\n\n")
+                .map_or_else(Vec::new, |end| content[end + 2..].to_vec());
+            Ok(Some((id, message)))
+        };
+        self.ask(read).map_err(cannot("cannot read the newest applied commit".to_owned()))
+    }
+
+    fn obstacles(&self, base: ObjectId, edits: &[PathEdit]) -> PortResult<Vec<String>> {
+        self.landing(|lander| lander.obstacles(base, edits))
     }
 
     fn commit(
@@ -65,25 +121,29 @@ impl Superproject for GitRepository {
         let attempted =
             || format!("cannot make the commit of a change on the superproject's {}", base.short());
         let opened =
-            self.opened(&SnapshotOptions::default()).map_err(|trouble| failed(attempted())(trouble))?;
-        let built = build::tree(&opened, base, edits).map_err(|trouble| failed(attempted())(trouble))?;
+            self.opened(&SnapshotOptions::default()).map_err(|trouble| cannot(attempted())(trouble))?;
+        let built = build::tree(&opened, base, edits).map_err(|trouble| cannot(attempted())(trouble))?;
         let commit = build::commit(built.tree, base, message, time_ms, opened.hash);
         let id = commit.id;
         let mut objects = built.objects;
         objects.push(commit);
         let rights = Rights::of(opened.config.string("core", None, "sharedrepository"));
         let disk = self.disk.as_ref();
-        durable::sweep(disk, opened.objects.directory());
+        durable::sweep_named(disk, opened.objects.directory(), "tmp_obj_");
         loose::write(disk, opened.objects.directory(), &opened.objects, rights, &objects)
             .map_err(|not| not_written("an object of the superproject", &not.path, not.error))?;
         Ok(id)
     }
 
-    fn land(&self, _: &Landing) -> PortResult<Landed> {
-        Err(not_applied())
+    fn land(&self, landing: &Landing) -> PortResult<Landed> {
+        self.landing(|lander| lander.land(landing))
     }
 
-    fn landing_state(&self, _: &Landing) -> PortResult<LandingState> {
-        Err(not_applied())
+    fn landing_state(&self, landing: &Landing) -> PortResult<LandingState> {
+        self.landing(|lander| lander.landing_state(landing))
+    }
+
+    fn abandon(&self, landing: &Landing) -> PortResult<()> {
+        self.landing(|lander| lander.abandon(landing))
     }
 }

@@ -367,6 +367,13 @@ impl Journal for JournalWriter<'_> {
     fn load(&self, cid: &Cid) -> PortResult<Option<Vec<u8>>> {
         objects::load(&self.directory, cid)
     }
+
+    fn line_id(&self, seq: u64) -> PortResult<Option<Cid>> {
+        let line = self.place.line(&self.file, seq).map_err(|error| {
+            durable::port_error(format!("cannot read the journal {}", shown(&self.path)), error)
+        })?;
+        Ok(line.as_deref().map(Cid::of))
+    }
 }
 
 impl Drop for JournalWriter<'_> {

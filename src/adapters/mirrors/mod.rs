@@ -340,6 +340,12 @@ impl Mirrors {
     }
 }
 
+/// The object directory of a module's mirror.
+#[must_use]
+pub fn objects_of(root: &Path, module: &Module) -> PathBuf {
+    Mirror::of(root, &module.fetch.url).objects()
+}
+
 /// Answers for an upstream on this machine when its refs are where the mirror has them.
 fn unmoved(job: &Job<'_>, path: &Path) -> Option<Vec<UpstreamAnswer>> {
     job.wanted
