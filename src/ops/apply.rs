@@ -1,0 +1,238 @@
+//! Applying: an approved proposal into the superproject.
+//!
+//! In: a proposal, the journal, the workspace as it is now. Out: the commit on the branch that HEAD
+//! names, or a refusal after which nothing is changed. The order is the whole point:
+//!
+//! ```text
+//! recover → derive again on HEAD, the same change? → count again, certify (durable)
+//!   → obstacles? → commit made → apply.started (durable) → land → apply.finished
+//! ```
+//!
+//! Nothing is taken from an earlier run but what the journal proves: the bytes that land are derived
+//! here and now, and must be the change that was approved.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::govern::{self, Case, Certified};
+use super::propose::{Ask, Derived, derive_one};
+use super::recover::{self, OpenEffect};
+use crate::domain::event::Event;
+use crate::domain::id::{Cid, ObjectId, ProposalId};
+use crate::domain::proposal::{Purpose, Stage};
+use crate::domain::state::State;
+use crate::ports::{
+    Clock, FailureKind, Governor, Journal, Landing, LandingState, PortError, PortResult, Repository, Sources,
+    Superproject,
+};
+
+/// What applying works with. Whoever calls holds the cycle lock.
+pub struct World<'a> {
+    /// The workspace, read.
+    pub repository: &'a dyn Repository,
+    /// The workspace, changed.
+    pub superproject: &'a dyn Superproject,
+    /// The modules' sources.
+    pub sources: &'a dyn Sources,
+    /// The journal, whose one writer we are.
+    pub journal: &'a mut dyn Journal,
+    /// Who decides.
+    pub governor: &'a dyn Governor,
+    /// Time.
+    pub clock: &'a dyn Clock,
+}
+
+/// What became of a proposal that was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// Which.
+    pub id: ProposalId,
+    /// The branch that moved, by its full name.
+    pub reference: String,
+    /// Where it was.
+    pub from: ObjectId,
+    /// The commit; absent when it was only tried.
+    pub commit: Option<ObjectId>,
+    /// The changed paths.
+    pub paths: Vec<String>,
+    /// What was left for a person, each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// Whether something is done, or only what would be done is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Do it.
+    Act,
+    /// Check everything that can be checked without writing.
+    Try,
+}
+
+/// Apply a proposal. `state` is what the journal adds up to now, with nothing left open:
+/// [`recover::recover`] comes first.
+///
+/// # Errors
+/// Approvals missing, refused, or integrity as [`govern::certify`]; busy when another git holds the
+/// index; failed when it is over, derives to another change on HEAD, or something forbids it now.
+pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -> PortResult<Applied> {
+    recover::check_landed(&*world.journal, world.superproject, state)?;
+    let case = govern::case(&*world.journal, state, id)?;
+    must_be_open(&case)?;
+    let (reference, head) = world.superproject.branch()?;
+    let derived = derive_again(world, &case, head)?;
+    let mut state = state.clone();
+    let applied = |commit, notes| Applied {
+        id,
+        reference: reference.clone(),
+        from: head,
+        commit,
+        paths: derived.edits.iter().map(|edit| edit.path.to_string()).collect(),
+        notes,
+    };
+    let now_ms = world.clock.wall_ms();
+    if mode == Mode::Try {
+        let tally = govern::decide(&*world.journal, &state, world.governor, id, now_ms)?;
+        let mut notes = derived.notes.clone();
+        notes.push(format!("the proposal is {}", tally.state.as_str()));
+        notes.extend(world.superproject.obstacles(head, &derived.edits)?);
+        return Ok(applied(None, notes));
+    }
+    if (case.record.base, case.record.tree) != (head, derived.tree) {
+        // Its ballots stay: they are on the change, which is the same.
+        let event = Event::ProposalDerived { proposal: id, base: head, tree: derived.tree };
+        let entry = world.journal.append(&id.short(), &event)?;
+        state.apply(entry.seq, entry.wall_ms, &entry.event);
+    }
+    let certified = govern::certify(world.journal, &state, world.governor, id, now_ms)?;
+    if certified.proven.change != derived.change || certified.proven.proposal != id {
+        return Err(PortError::failed(format!("the certificate of {} is for another change", id.short()))
+            .kind(FailureKind::Integrity)
+            .hint("nothing was applied; look with: lambda-os audit verify"));
+    }
+    let obstacles = world.superproject.obstacles(head, &derived.edits)?;
+    if !obstacles.is_empty() {
+        return Err(not_now(id, &obstacles));
+    }
+    let message = message(&case, &certified)?;
+    let target = world.superproject.commit(head, &derived.edits, &message, now_ms)?;
+    let landing = Landing {
+        reference: reference.clone(),
+        expected: head,
+        target,
+        edits: derived.edits.clone(),
+        modules: world.repository.discover()?.modules,
+    };
+    let event = Event::ApplyStarted {
+        proposal: id,
+        certificate: certified.certificate,
+        reference: reference.clone(),
+        expected: head,
+        target,
+    };
+    let started = world.journal.append(&id.short(), &event)?.seq;
+    let effect = OpenEffect { started, proposal: id };
+    match world.superproject.land(&landing) {
+        Ok(landed) => {
+            recover::finish(world.journal, effect, "applied", Some(target), &landed.notes)?;
+            Ok(applied(Some(target), landed.notes))
+        }
+        Err(error) if error.fatal => Err(error),
+        Err(error) => Err(after_failure(world, &landing, effect, error)),
+    }
+}
+
+fn must_be_open(case: &Case) -> PortResult<()> {
+    let id = case.id.short();
+    let over = |how: String| Err(PortError::failed(format!("cannot apply the proposal {id}: {how}")));
+    match &case.record.stage {
+        Stage::Open => Ok(()),
+        Stage::Applied { commit } => over(format!("it was applied already, as {}", commit.short())),
+        Stage::Applying { .. } => over("applying it began and its end is not known".to_owned()),
+        Stage::Stuck { reason } => over(format!("it is stuck: {reason}")),
+        Stage::Closed { outcome, by, .. } => {
+            let by = by.map_or_else(String::new, |by| format!(" by {}", by.short()));
+            over(format!("it is {}{by}", outcome.as_str()))
+        }
+    }
+}
+
+/// The change of a proposal on a commit: the same, or nothing is applied.
+fn derive_again(world: &World<'_>, case: &Case, head: ObjectId) -> PortResult<Derived> {
+    let id = case.id.short();
+    let modules = world.repository.discover()?.modules;
+    let asks: Vec<Ask> =
+        case.delta.pins.iter().map(|pin| Ask { module: pin.module.clone(), to: pin.to.commit }).collect();
+    let workspace = &case.delta.workspace;
+    let derived = derive_one(world.superproject, world.sources, &modules, workspace, head, &asks)?;
+    let derived = derived.map_err(|why| {
+        PortError::failed(format!("cannot apply the proposal {id}: it cannot be derived on HEAD any more"))
+            .because(why)
+            .hint("lambda-os run --once proposes what can be derived now")
+    })?;
+    if derived.change == case.record.change {
+        return Ok(derived);
+    }
+    Err(PortError::failed(format!(
+        "cannot apply the proposal {id}: on HEAD {} it would be another change than the one that was decided on",
+        head.short()
+    ))
+    .hint("nothing was applied; lambda-os run --once proposes the change as it is now"))
+}
+
+fn not_now(id: ProposalId, obstacles: &[String]) -> PortError {
+    PortError::failed(format!("cannot apply the proposal {} now", id.short()))
+        .because(std::io::Error::other(obstacles.join("\n")))
+        .hint("nothing was changed; apply it again afterwards, the approvals stay")
+}
+
+/// Landing failed: as if it had not begun, or open for recovery.
+fn after_failure(
+    world: &mut World<'_>,
+    landing: &Landing,
+    effect: OpenEffect,
+    error: PortError,
+) -> PortError {
+    if let Ok(LandingState::NotBegun) = world.superproject.landing_state(landing) {
+        let undone = world.superproject.abandon(landing).and_then(|()| {
+            let why = recover::said(&error);
+            recover::finish(world.journal, effect, "undone", None, &[why])
+        });
+        // What could not be journalled is found at the next start.
+        return undone.err().unwrap_or(error);
+    }
+    match error.hint {
+        Some(_) => error,
+        None => error.hint("applying began and is not finished: lambda-os run --once goes on with it"),
+    }
+}
+
+/// The message of the commit: what moves, who approved, and the trailers that tie it to the journal.
+fn message(case: &Case, certified: &Certified) -> PortResult<String> {
+    let verb = match case.record.purpose {
+        Purpose::Upgrade => "upgrade",
+        Purpose::Realign => "realign",
+        Purpose::Rollback => "roll back",
+    };
+    let mut message = match case.pins.as_slice() {
+        [pin] if pin.from == pin.to => format!("{verb} {}\n\n", pin.module),
+        [pin] => format!("{verb} {} to {}\n\n", pin.module, pin.to.short()),
+        pins => format!("{verb} {} modules together\n\n", pins.len()),
+    };
+    for pin in &case.pins {
+        let _ = writeln!(message, "{}: {} -> {}", pin.module, pin.from, pin.to);
+    }
+    let voters: Vec<&str> = certified.proven.tally.approvals().map(|ballot| ballot.voter.as_str()).collect();
+    let _ = writeln!(
+        message,
+        "\nApproved by {}. Unverified: this version verifies nothing.\n",
+        voters.join(", ")
+    );
+    let line = certified
+        .entry
+        .line()
+        .map_err(|error| PortError::failed("cannot name the journal's entry in the commit").because(error))?;
+    let _ = writeln!(message, "{}{}", recover::PROPOSAL_TRAILER, case.id);
+    let _ = writeln!(message, "{}{} {}", recover::JOURNAL_TRAILER, certified.entry.seq, Cid::of(&line));
+    Ok(message)
+}
