@@ -200,3 +200,67 @@ fn a_directory_that_changed_is_locked_anew_only_when_asked() {
     assert_eq!(case.equal(&Ask::Lock), first);
     assert_ne!(case.equal(&Ask::Update(vec!["p".to_owned()])), first);
 }
+
+#[test]
+fn a_lock_that_spells_a_url_in_another_way_is_kept_or_not_as_nix_does() {
+    let Some(case) = Case::new() else { return };
+    case.flake("a", "")
+        .flake("a/sub", "")
+        .commit("a")
+        .flake("b", "")
+        .commit("b")
+        .flake("a+b", "")
+        .commit("a+b");
+    let root = "inputs.a.url = \"git+file://@/a\"; inputs.s.url = \"git+file://@/a?dir=sub\"; \
+        inputs.p.url = \"git+file://@/a%2Bb\"; inputs.b.url = \"git+file://@/b\";";
+    case.flake("root", root);
+    let lock = case.equal(&Ask::Lock);
+    let here = case.dir.display().to_string();
+    let url = |path: &str| format!("\"url\": \"file://{here}/{path}\"");
+    let mut odd = Vec::new();
+    for (from, to) in [
+        (url("a"), url("%61")),
+        (url("a"), url("a?dir=sub")),
+        (url("a"), url("a?dir=other")),
+        (url("a"), url("a?")),
+        (url("a"), url("a?x=1&dir=sub&a=2")),
+        (url("a"), url("a#")),
+        (url("a"), url("a/")),
+        (url("a"), format!("\"url\": \"{here}/a\"")),
+        (url("a"), format!("\"url\": \"file:{here}/a\"")),
+        (url("a"), format!("\"url\": \"git+file://{here}/a\"")),
+        (url("a%2Bb"), url("a+b")),
+        (url("a%2Bb"), url("a%2bb")),
+        (url("a"), format!("\"shallow\": false, {}", url("a"))),
+    ] {
+        for (originals, locked) in [(true, false), (false, true), (true, true)] {
+            // Of the original references, of the locked ones, or of all.
+            let text: String = lock
+                .split_inclusive("\"original\": {")
+                .enumerate()
+                .map(|(at, part)| {
+                    let Some((original, rest)) = part.split_once('}').filter(|_| at > 0) else {
+                        return if locked { part.replace(&from, &to) } else { part.to_owned() };
+                    };
+                    let original = if originals { original.replace(&from, &to) } else { original.to_owned() };
+                    let rest = if locked { rest.replace(&from, &to) } else { rest.to_owned() };
+                    format!("{original}}}{rest}")
+                })
+                .collect();
+            for ask in [Ask::Lock, Ask::Update(vec!["b".to_owned()])] {
+                case.write("root/flake.lock", &text);
+                // So that there is something to write.
+                case.flake("b", "description = \"1\";").commit("b");
+                match compare(&case.nix, &case.dir.join("root"), &ask) {
+                    Outcome::Equal | Outcome::BothRefuse(_) => {}
+                    Outcome::Different(how) => {
+                        odd.push(format!(
+                            "{from} → {to} originals {originals} locked {locked} {ask:?}\n{how}"
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    assert!(odd.is_empty(), "{} differences\n{}", odd.len(), odd.join("\n\n"));
+}

@@ -192,8 +192,8 @@ impl RawNode {
         Ok(Node {
             key,
             inputs,
-            locked: locked.map(FlakeRef::from_attrs),
-            original: self.original.map(FlakeRef::from_attrs),
+            locked: locked.map(|attrs| FlakeRef::from_attrs(attrs).normalised()),
+            original: self.original.map(|attrs| FlakeRef::from_attrs(attrs).normalised()),
             flake: self.flake.unwrap_or(true),
             parent: self.parent,
             extra: self.extra,

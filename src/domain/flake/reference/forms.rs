@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::uri::Uri;
 use super::{Attr, Attrs, FlakeRef};
 
 impl FlakeRef {
@@ -53,16 +54,33 @@ impl FlakeRef {
     }
 
     fn canonical(&self) -> Self {
+        let Some(Ok(mut url)) = self.text("url").map(Uri::parse) else { return self.clone() };
         let dir = self.dir();
-        let Some((place, query)) = self.text("url").and_then(|url| url.split_once('?')) else {
-            return self.clone();
+        if !dir.is_empty() && url.query.get("dir").is_some_and(|repeated| repeated == dir.as_bytes()) {
+            url.query.remove("dir");
+        }
+        self.with("url", Some(Attr::Str(url.show().into())))
+    }
+
+    /// The reference as Nix has it when it reads it in a lock: the URL of a `git` one in the form
+    /// in which it is written (`git.cc: inputFromAttrs`). What Nix would refuse is left as it is.
+    #[must_use]
+    pub(crate) fn normalised(self) -> Self {
+        // Nearly all URLs are in that form: no escapes, no queries, a scheme and two slashes.
+        let plain = |url: &str| {
+            ["file", "https", "ssh", "http", "git"].iter().any(|scheme| {
+                url.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")).is_some_and(|rest| {
+                    rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~@".contains(&byte))
+                })
+            })
         };
-        let repeated = |pair: &&str| {
-            pair.strip_prefix("dir=").and_then(super::percent_decoded).is_some_and(|value| value == dir)
-        };
-        let kept: Vec<&str> = query.split('&').filter(|pair| dir.is_empty() || !repeated(pair)).collect();
-        let url = if kept.is_empty() { place.to_owned() } else { format!("{place}?{}", kept.join("&")) };
-        self.with("url", Some(Attr::Str(url.into())))
+        if self.kind() != "git" || self.text("url").is_none_or(plain) {
+            return self;
+        }
+        match Self::from_stated(self.attrs().clone()) {
+            Ok(read) => self.with("url", read.attrs().get("url").cloned()),
+            Err(_) => self,
+        }
     }
 }
 
