@@ -26,7 +26,8 @@ pub fn settle(
 ) -> PortResult<Vec<(ProposalId, Closure)>> {
     let open: Vec<ProposalId> =
         state.open_proposals().filter(|(_, record)| record.stage == Stage::Open).map(|(id, _)| *id).collect();
-    if open.is_empty() {
+    // Before anybody is trusted there is nothing that could decide over what is open.
+    if open.is_empty() || state.members.is_none() {
         return Ok(Vec::new());
     }
     let rules = rules(journal, state)?;
