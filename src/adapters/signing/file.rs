@@ -39,15 +39,25 @@ pub fn open_key(path: &Path, presence: Presence, agent: Option<&Path>) -> PortRe
         return Err(unusable(format!("cannot use the key {}: others may read or write it", shown(path)))
             .hint(format!("chmod 600 {}", shown(path))));
     }
-    if !content.trim_start().starts_with(PRIVATE) {
-        // Older forms are left to ssh-keygen, and name their public half only beside them.
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".pub");
-        let key = read_public_key(Path::new(&beside))?;
-        return Keygen::new(path, key, presence).map(|signer| Box::new(signer) as AnySigner);
-    }
-    let private = PrivateKey::from_openssh(&content)
-        .map_err(|error| unusable(format!("{} is not an OpenSSH private key", shown(path))).because(error))?;
+    // What this program cannot read (older forms, some P-521 keys) is left to ssh-keygen; which key
+    // it is says the public half beside it.
+    let parsed = if content.trim_start().starts_with(PRIVATE) {
+        PrivateKey::from_openssh(&content).map_err(|error| Some(error.to_string()))
+    } else {
+        Err(None)
+    };
+    let private = match parsed {
+        Ok(private) => private,
+        Err(why) => {
+            let key = read_public_key(&public_half(path)).map_err(|error| match why {
+                Some(why) => unusable(format!("{} is not a private key that can be read", shown(path)))
+                    .because(why)
+                    .hint("with its public half beside it, as KEY.pub, ssh-keygen signs with it"),
+                None => error,
+            })?;
+            return Keygen::new(path, key, presence).map(|signer| Box::new(signer) as AnySigner);
+        }
+    };
     let key = PublicKey::from_data(private.public_key().key_data().clone())
         .map_err(|error| unusable(format!("cannot sign with {}", shown(path))).because(error))?;
     match private.key_data() {

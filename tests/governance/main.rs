@@ -1,0 +1,12 @@
+//! Deciding over proposals through the program, with OpenSSH's own tools on the other side.
+#![expect(clippy::disallowed_methods, reason = "tests run real programs to compare with")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod elsewhere;
+mod inbox;
+mod signing;
+mod trust;
+mod votes;
+mod world;
