@@ -1,13 +1,19 @@
 //! `proposal list`: which proposals there are, in which state.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
+use crate::adapters::journal::JournalReader;
 use crate::cli::open::Open;
 use crate::cli::show;
 use crate::cli::{Exit, Failure, Global};
+use crate::domain::governance::tally::TallyState;
 use crate::domain::id::{ChangeId, ObjectId, ProposalId};
 use crate::domain::plan::PinMove;
 use crate::domain::proposal::{ProposalRecord, Purpose, Stage, Track};
+use crate::domain::state::State;
+use crate::ops::govern;
 use crate::ports::Clock as _;
 
 /// Arguments.
@@ -44,6 +50,7 @@ struct Row<'a> {
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let open = Open::new(global)?;
     let state = open.state()?;
+    let decided = decided(&open, &state)?;
     let mut rows: Vec<(&ProposalId, &ProposalRecord)> = state
         .proposals
         .iter()
@@ -57,7 +64,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             .into_iter()
             .map(|(id, record)| Row {
                 id: *id,
-                state: word(&record.stage),
+                state: decided.get(id).copied().unwrap_or_else(|| word(&record.stage)),
                 track: record.track,
                 purpose: record.purpose,
                 change: record.change,
@@ -85,7 +92,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         .map(|(id, record)| {
             vec![
                 id.short(),
-                word(&record.stage).to_owned(),
+                decided.get(id).copied().unwrap_or_else(|| word(&record.stage)).to_owned(),
                 record.track.as_str().to_owned(),
                 show::stretch(now.saturating_sub(record.made_wall_ms)),
                 pins(record),
@@ -93,6 +100,23 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         })
         .collect();
     show::data(&show::table(&table))
+}
+
+/// What the ballots on open proposals add up to, for those that have any, in one word. Counted,
+/// not remembered: `approved` is never said on the strength of an earlier run.
+fn decided(open: &Open, state: &State) -> Result<BTreeMap<ProposalId, &'static str>, Failure> {
+    let journal = JournalReader::open(&open.state_dir)?;
+    let (governor, now_ms) = (open.governor(), open.clock.wall_ms());
+    let voted = state
+        .proposals
+        .iter()
+        .filter(|(_, record)| record.stage == Stage::Open && !record.ballots.is_empty());
+    voted
+        .map(|(id, _)| {
+            let tally = govern::decide(&journal, state, governor.as_ref(), *id, now_ms)?;
+            Ok((*id, if tally.state == TallyState::Pending { "open" } else { tally.state.as_str() }))
+        })
+        .collect()
 }
 
 /// The state of a proposal in one word.

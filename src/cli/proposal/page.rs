@@ -1,11 +1,13 @@
 //! A proposal as one page of text. Everything from outside is inert, everything long is bounded.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::list;
 use super::show::{Shown, Upstream};
 use crate::cli::show::{self, Paint};
 use crate::domain::change::{Edit, PinDelta};
+use crate::domain::governance::tally::TallyState;
 use crate::domain::history::{FileChange, History};
 use crate::domain::id::ModuleName;
 use crate::domain::proposal::{ProposalRecord, Stage};
@@ -46,7 +48,9 @@ pub(super) fn page(shown: &Shown, paint: Paint) -> String {
     for note in &record.notes {
         let _ = writeln!(said, "  {}", paint.warn(&format!("note: {}", text::inert(note))));
     }
-    if matches!(record.stage, Stage::Open) {
+    if record.stage == Stage::Open {
+        heading(&mut said, paint, "who decides");
+        said.push_str(&indented(&decision(shown)));
         heading(&mut said, paint, "to test it by hand");
         let _ = writeln!(said, "  git clone -q --no-recurse-submodules . ../try");
         let _ =
@@ -161,12 +165,67 @@ fn file(file: &FileChange) -> Vec<String> {
     ]
 }
 
+/// Who said what, who is still to say something, and what comes next.
+fn decision(shown: &Shown) -> String {
+    let Some(tally) = &shown.tally else {
+        return "nobody yet: lambda-os init says who, and the next cycle proposes it to them\n".to_owned();
+    };
+    let mut said = match (&tally.unanswered, tally.threshold) {
+        (Some(why), _) => format!("pending: {}\n", text::inert(why)),
+        (None, Some(threshold)) => {
+            format!("{}: {} of {threshold} approvals\n", tally.state.as_str(), tally.approvals().count())
+        }
+        (None, None) => format!("{}\n", tally.state.as_str()),
+    };
+    for ballot in &tally.counted {
+        let voter = text::word(&ballot.voter);
+        let _ =
+            writeln!(said, "  {voter}: {} (ballot {}, {})", ballot.choice.as_str(), ballot.seq, ballot.key);
+    }
+    for ballot in &tally.ignored {
+        let voter = ballot.voter.as_deref().map_or_else(|| "somebody".to_owned(), text::word);
+        let _ = writeln!(said, "  {voter}: does not count: {}", text::inert(&ballot.reason));
+    }
+    if !tally.missing.is_empty() {
+        let missing: Vec<String> = tally.missing.iter().map(|name| text::word(name)).collect();
+        let _ = writeln!(said, "no ballot of {}", missing.join(", "));
+    }
+    let id = shown.id.short();
+    let next = match tally.state {
+        TallyState::Approved => format!("lambda-os proposal apply {id}"),
+        _ => format!("lambda-os proposal approve {id}"),
+    };
+    let _ = writeln!(said, "next: {next}");
+    said
+}
+
+/// One value of a lock in a line that people read: where it is from, at which revision, with which
+/// content. Anything else as it stands.
+fn readable(value: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Node {
+        locked: Option<BTreeMap<String, serde_json::Value>>,
+    }
+    let short = || {
+        let locked = serde_json::from_str::<Node>(value).ok()?.locked?;
+        let text = |key: &str| locked.get(key).and_then(serde_json::Value::as_str);
+        let place = match (text("owner"), text("repo")) {
+            (Some(owner), Some(repo)) => format!("{owner}/{repo}"),
+            _ => text("url").or_else(|| text("path"))?.to_owned(),
+        };
+        let rev = text("rev").map_or_else(String::new, |rev| format!(" {rev}"));
+        let hash = text("narHash").map_or_else(String::new, |hash| format!(" {hash}"));
+        Some(format!("{}:{place}{rev}{hash}", text("type")?))
+    };
+    short().unwrap_or_else(|| value.to_owned())
+}
+
 fn edit_lines(edit: &Edit) -> String {
     let at: Vec<String> = edit.at.iter().map(|part| text::word(part)).collect();
     let mut said = format!("{} {}\n", edit.place.as_str(), at.join("/"));
     for (sign, value) in [('-', &edit.old), ('+', &edit.new)] {
         if let Some(value) = value {
-            let _ = writeln!(said, "  {sign} {}", text::inert(value));
+            let _ = writeln!(said, "  {sign} {}", text::inert(&readable(value)));
         }
     }
     said

@@ -12,11 +12,12 @@ use crate::cli::open::Open;
 use crate::cli::show::{self, Paint};
 use crate::cli::{Exit, Failure, Global};
 use crate::domain::change::Delta;
+use crate::domain::governance::tally::Tally;
 use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{ModuleName, ProposalId};
-use crate::domain::proposal::ProposalRecord;
+use crate::domain::proposal::{ProposalRecord, Stage};
 use crate::domain::state::State;
-use crate::ops::order;
+use crate::ops::{govern, order};
 use crate::ports::{Clock as _, FailureKind, PortError, SnapshotOptions, Sources as _};
 
 /// Arguments.
@@ -41,6 +42,8 @@ pub(super) struct Shown {
     pub(super) affects: Vec<ModuleName>,
     /// Whether the change was verified: never, in this version.
     pub(super) verified: bool,
+    /// What the ballots add up to; absent when it is over, or nobody decides here yet.
+    pub(super) tally: Option<Tally>,
     /// When it was looked at, Unix milliseconds.
     pub(super) seen_wall_ms: i64,
 }
@@ -90,7 +93,14 @@ pub(super) fn gather(open: &Open, state: &State, id: ProposalId) -> Result<Shown
             Upstream { module: pin.module.clone(), history, unreadable }
         })
         .collect();
+    let tally = if record.stage == Stage::Open && state.members.is_some() {
+        let journal = JournalReader::open(&open.state_dir)?;
+        Some(govern::decide(&journal, state, open.governor().as_ref(), id, open.clock.wall_ms())?)
+    } else {
+        None
+    };
     Ok(Shown {
+        tally,
         schema: "lambda-os/proposal-show/v1",
         id,
         record,
