@@ -32,6 +32,7 @@ mod place;
 mod plan;
 mod proposal;
 mod report;
+mod rollback;
 mod run;
 mod snapshot;
 mod status;
@@ -119,6 +120,8 @@ pub enum Command {
     Pin(pin::Args),
     /// Check and remake a flake's lock as Nix does, from sources on this machine
     Lock(lock::Args),
+    /// Move a module's pin back to a revision that it was at, approve that, and apply it
+    Rollback(rollback::Args),
     /// Freeze a module: it is not upgraded until unheld
     Hold(hold::HoldArgs),
     /// Lift a hold, or accept an upstream whose history was rewritten
@@ -185,6 +188,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Proposal(args) => proposal::run(global, args),
         Command::Pin(args) => pin::run(global, args),
         Command::Lock(args) => lock::run(global, args),
+        Command::Rollback(args) => rollback::run(global, args),
         Command::Hold(args) => hold::hold(global, args),
         Command::Unhold(args) => hold::unhold(global, args),
         Command::Audit(args) => audit::run(global, args),

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::{Exit, Failure, Global};
 
+pub(super) mod apply;
 mod ballot;
 pub(super) mod desk;
 mod exchange;
@@ -12,7 +13,7 @@ mod page;
 mod resolve;
 mod show;
 mod signer;
-mod vote;
+pub(super) mod vote;
 mod withdraw;
 
 /// Arguments.
@@ -36,6 +37,8 @@ enum Verb {
     Approve(vote::Args),
     /// Say no to proposals: sign a ballot on each
     Reject(vote::Args),
+    /// Bring approved proposals into the superproject
+    Apply(apply::Args),
     /// Take proposals back
     Withdraw(withdraw::Args),
     /// Print the text of a ballot, to be signed elsewhere with ssh-keygen
@@ -50,6 +53,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Verb::Import(args) => exchange::import(global, args),
         Verb::Approve(args) => vote::approve(global, args),
         Verb::Reject(args) => vote::reject(global, args),
+        Verb::Apply(args) => apply::run(global, args),
         Verb::Withdraw(args) => withdraw::run(global, args),
         Verb::Ballot(args) => ballot::run(global, args),
     }

@@ -87,7 +87,7 @@ pub(super) fn recovered(open: &Open, journal: &mut JournalWriter<'_>) -> PortRes
 }
 
 /// What became of an application that was left open, for people.
-fn said(apply: &RecoveredApply) -> String {
+pub(super) fn said(apply: &RecoveredApply) -> String {
     match apply {
         RecoveredApply::Waits { proposal, why } => {
             format!("applying {} waits to be finished: {}", proposal.short(), text::inert(why))

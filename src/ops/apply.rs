@@ -79,6 +79,18 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
     recover::check_landed(&*world.journal, world.superproject, state)?;
     let case = govern::case(&*world.journal, state, id)?;
     must_be_open(&case)?;
+    let waits = case.proposal.requires.iter().find(|before| {
+        let record = state.proposals.get(before);
+        !record.is_some_and(|record| matches!(record.stage, Stage::Applied { .. }))
+    });
+    if let Some(before) = waits {
+        return Err(PortError::failed(format!(
+            "cannot apply the proposal {}: {} must be applied before",
+            id.short(),
+            before.short()
+        ))
+        .hint(format!("lambda-os proposal show {}", before.short())));
+    }
     let (reference, head) = world.superproject.branch()?;
     let derived = derive_again(world, &case, head)?;
     let mut state = state.clone();

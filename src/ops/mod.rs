@@ -22,6 +22,8 @@ pub mod exchange;
 
 pub mod recover;
 
+pub mod rollback;
+
 pub mod status;
 
 pub mod trust;

@@ -64,7 +64,27 @@ pub(super) fn reject(global: &Global, args: &Args) -> Result<Exit, Failure> {
     vote(global, args, Choice::Reject)
 }
 
+/// Say yes to one proposal with the operator's key, without asking and without a report.
+pub(in crate::cli) fn approve_one(
+    global: &Global,
+    id: ProposalId,
+    key: Option<PathBuf>,
+    reason: Option<String>,
+) -> Result<(), Failure> {
+    let args = Args { proposals: vec![id.to_string()], key, name: None, reason, yes: true };
+    cast(global, &args, Choice::Approve).map(|_| ())
+}
+
 fn vote(global: &Global, args: &Args, choice: Choice) -> Result<Exit, Failure> {
+    let shown = cast(global, args, choice)?;
+    if global.json {
+        let schema = format!("lambda-os/proposal-{}/v1", choice.as_str());
+        return show::json(&Report { schema, ballots: shown });
+    }
+    show::data(&shown.iter().map(said).collect::<String>())
+}
+
+fn cast(global: &Global, args: &Args, choice: Choice) -> Result<Vec<Shown>, Failure> {
     let desk = Desk::new(global, &args.proposals)?;
     let voter = signer::choose(&desk, args.key.as_deref(), args.name.as_deref())?;
     // Saying no needs no proof of what it would do.
@@ -109,11 +129,7 @@ fn vote(global: &Global, args: &Args, choice: Choice) -> Result<Exit, Failure> {
         });
     }
     desk.settle()?;
-    if global.json {
-        let schema = format!("lambda-os/proposal-{}/v1", choice.as_str());
-        return show::json(&Report { schema, ballots: shown });
-    }
-    show::data(&shown.iter().map(said).collect::<String>())
+    Ok(shown)
 }
 
 fn said(shown: &Shown) -> String {
