@@ -34,6 +34,8 @@
 //! | `audit.jsonl` | the journal, one entry a line, chained by content id | the only truth |
 //! | `head` | sequence and id of the newest entry, to notice a cut tail | check value |
 //! | `objects/` | large values by content id | truth, named by the journal |
+//! | `inbox/` | ballots signed elsewhere, until they are journalled | intent |
+//! | `keys/operator` | the key that `init` made when nobody gave one | secret |
 //! | `mirrors/` | bare mirrors of the upstreams | cache |
 //! | `cache/` | what can be computed again | cache |
 //! | `daemon.lock` | held by the one daemon or cycle | lock |
