@@ -3,46 +3,10 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use lambda_os::domain::flake::nar;
-use lambda_os::sample::{DepGraphSchema, Sample, SampleSpec, UrlStyle};
-use support::nix::Nix;
-use support::{Workspace, git, have};
-
-/// Put every locked source of `lock` into the store under its NAR hash, taken from the
-/// upstreams as GitHub would archive it.
-fn store_sources(nix: &Nix, sample: &Sample, lock: &Path, exports: &Path) {
-    let lock: serde_json::Value =
-        serde_json::from_slice(&fs::read(lock).expect("a lock is read")).expect("a lock is JSON");
-    for (key, node) in lock["nodes"].as_object().expect("nodes") {
-        let Some(locked) = node.get("locked") else { continue };
-        let text =
-            |field: &str| locked[field].as_str().unwrap_or_else(|| panic!("{key}: {field}")).to_owned();
-        let upstream = sample.upstreams.join(text("owner")).join(text("repo") + ".git");
-        let rev = text("rev");
-        let time = git(&upstream, ["show", "-s", "--format=%ct", &rev]);
-        assert_eq!(time.trim(), locked["lastModified"].to_string(), "{key}");
-        let expected: nar::NarHash = text("narHash").parse().expect("a hash");
-        let export = exports.join(&rev).join("source");
-        if !export.exists() {
-            fs::create_dir_all(&export).expect("a directory is made");
-            let tar = exports.join("source.tar");
-            git(&upstream, ["archive", "--format=tar", "-o", &tar.to_string_lossy(), &rev]);
-            support::unpack(&tar, &export);
-            assert_eq!(nix.add_source(&export), nar::store_path("source", &expected), "{key} {rev}");
-        }
-        assert_eq!(nix.hash(&export), expected.to_string(), "{key} {rev}");
-    }
-}
-
-fn copy_of_commit(repository: &Path, to: &Path) -> PathBuf {
-    fs::create_dir_all(to).expect("a directory is made");
-    let tar = to.with_extension("tar");
-    git(repository, ["archive", "--format=tar", "-o", &tar.to_string_lossy(), "HEAD"]);
-    support::unpack(&tar, to);
-    to.to_path_buf()
-}
+use lambda_os::sample::{DepGraphSchema, SampleSpec, UrlStyle};
+use support::nix::{Nix, copy_of_commit, store_sources};
+use support::{Workspace, have};
 
 /// Nix neither wants to change a lock nor to fetch anything.
 #[test]

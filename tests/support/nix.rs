@@ -6,6 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use lambda_os::domain::flake::nar;
+use lambda_os::sample::Sample;
+
 use super::{environment, said};
 
 const SETTINGS: &str = "experimental-features = nix-command flakes
@@ -164,6 +167,41 @@ impl Nix {
         self.must(&["build", "--no-update-lock-file", "--out-link", &link.to_string_lossy(), &installable]);
         std::fs::canonicalize(link).expect("the output is there")
     }
+}
+
+/// Put every locked source of `lock` into the store under its NAR hash, taken from the
+/// upstreams as GitHub would archive it.
+pub fn store_sources(nix: &Nix, sample: &Sample, lock: &Path, exports: &Path) {
+    let lock: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(lock).expect("a lock is read")).expect("a lock is JSON");
+    for (key, node) in lock["nodes"].as_object().expect("nodes") {
+        let Some(locked) = node.get("locked") else { continue };
+        let text =
+            |field: &str| locked[field].as_str().unwrap_or_else(|| panic!("{key}: {field}")).to_owned();
+        let upstream = sample.upstreams.join(text("owner")).join(text("repo") + ".git");
+        let rev = text("rev");
+        let time = super::git(&upstream, ["show", "-s", "--format=%ct", &rev]);
+        assert_eq!(time.trim(), locked["lastModified"].to_string(), "{key}");
+        let expected: nar::NarHash = text("narHash").parse().expect("a hash");
+        let export = exports.join(&rev).join("source");
+        if !export.exists() {
+            std::fs::create_dir_all(&export).expect("a directory is made");
+            let tar = exports.join("source.tar");
+            super::git(&upstream, ["archive", "--format=tar", "-o", &tar.to_string_lossy(), &rev]);
+            super::unpack(&tar, &export);
+            assert_eq!(nix.add_source(&export), nar::store_path("source", &expected), "{key} {rev}");
+        }
+        assert_eq!(nix.hash(&export), expected.to_string(), "{key} {rev}");
+    }
+}
+
+/// What HEAD of a repository holds, as plain files.
+pub fn copy_of_commit(repository: &Path, to: &Path) -> PathBuf {
+    std::fs::create_dir_all(to).expect("a directory is made");
+    let tar = to.with_extension("tar");
+    super::git(repository, ["archive", "--format=tar", "-o", &tar.to_string_lossy(), "HEAD"]);
+    super::unpack(&tar, to);
+    to.to_path_buf()
 }
 
 /// Without the colours that `nix repl` writes whatever it writes to.

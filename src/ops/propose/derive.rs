@@ -18,7 +18,7 @@ use crate::domain::flake::lock::{Lock, Node};
 use crate::domain::flake::nix_reader::{self, FlakeNix};
 use crate::domain::flake::reference::FlakeRef;
 use crate::domain::flake::relock::{
-    FlakeSources, InputPath, RelockError, Relocked, Request, SourceError, Tree, Update, Warning, relock,
+    FlakeSources, InputPath, RelockError, Relocked, Request, SourceError, Tree, Update, Warning, relock_only,
 };
 use crate::domain::id::{ChangeId, ModuleName, ObjectId, RepoPath};
 use crate::domain::module::Module;
@@ -349,8 +349,10 @@ impl<'a> Making<'a> {
             Request { flake_nix, dir: "", lock: Some(&before.says), updates: &updates, strict: false };
         let sources =
             OnBase { commit: self.base.commit, superproject: self.superproject, others: self.sources };
-        let made = relock(request, &sources).map_err(|error| NotDerived::Relock(Box::new(error)))?;
         let declared: BTreeSet<String> = inputs.keys().cloned().collect();
+        // What flake.nix says of other inputs and the lock does not is another proposal's matter.
+        let made =
+            relock_only(request, &declared, &sources).map_err(|error| NotDerived::Relock(Box::new(error)))?;
         let others = before.says.moved_outside(&made.lock, &declared);
         if !others.is_empty() {
             let shown = others.iter().map(|(path, _)| text::inert(&path.join("/"))).collect();
@@ -367,16 +369,7 @@ impl<'a> Making<'a> {
             }
         }
         self.edits.extend(edits::of_lock(&before.says, &made.lock, &declared)?);
-        for warning in &made.warnings {
-            if let Warning::NoSuchInput { of, name } = warning
-                && of.first().is_some_and(|input| declared.contains(input))
-            {
-                self.notes.push(text::inert(&format!(
-                    "flake.nix overrides the input {name} of {}, which it does not have",
-                    of.join("/")
-                )));
-            }
-        }
+        self.notes.extend(remarks(&made));
         Ok(Some(made))
     }
 
@@ -445,6 +438,28 @@ impl<'a> Making<'a> {
         }
         Ok(self.sources.hash(module, commit)?.to_string())
     }
+}
+
+/// What relocking has to say, a sentence for each input of the root.
+fn remarks(made: &Relocked) -> Vec<String> {
+    let mut missing: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for warning in &made.warnings {
+        if let Warning::NoSuchInput { of, name } = warning {
+            missing.entry(of.join("/")).or_default().push(name);
+        }
+    }
+    let overrides = missing.into_iter().map(|(of, names)| {
+        format!("flake.nix overrides inputs that {of} does not have: {}", names.join(", "))
+    });
+    let mut kept: BTreeMap<&str, usize> = BTreeMap::new();
+    for path in &made.assumed {
+        *kept.entry(path.first().map_or("", String::as_str)).or_default() += 1;
+    }
+    let kept = kept.into_iter().map(|(of, count)| {
+        let inputs = if count == 1 { "1 input".to_owned() } else { format!("{count} inputs") };
+        format!("below {of}, {inputs} follow what they followed before: their sources are not at hand")
+    });
+    overrides.chain(kept).map(|said| text::inert(&said)).collect()
 }
 
 /// The node of a root input.

@@ -74,6 +74,7 @@ pub(super) struct Walk<'a> {
     pub(super) updates: Updates<'a>,
     pub(super) needed: Vec<Needed>,
     strict: bool,
+    only: Option<&'a BTreeSet<String>>,
     nodes: Vec<Node>,
     overrides: Overrides,
     /// The references of the flakes that are being locked anew, outermost first.
@@ -83,8 +84,12 @@ pub(super) struct Walk<'a> {
 }
 
 /// All nodes of the new lock.
+///
+/// With `only`, the root's other inputs are copied from the lock that is there, whatever the
+/// flake says of them now.
 pub(super) fn compute<'a>(
     request: Request<'a>,
+    only: Option<&'a BTreeSet<String>>,
     sources: &'a dyn FlakeSources,
 ) -> Result<Computed, RelockError> {
     let flake = nix_reader::read(request.flake_nix)
@@ -98,6 +103,7 @@ pub(super) fn compute<'a>(
         updates: Updates::new(request.updates),
         needed: Vec::new(),
         strict: request.strict,
+        only,
         nodes: Vec::with_capacity(request.lock.map_or(1, |lock| lock.nodes().count() + 1)),
         overrides: Overrides::default(),
         parents: Vec::new(),
@@ -116,6 +122,15 @@ pub(super) fn compute<'a>(
         trusted: false,
     };
     walk.flake(root, &flake.inputs)?;
+    if let (Some(only), Some(lock)) = (only, request.lock) {
+        for (name, input) in &lock.node(lock.root()).inputs {
+            if !only.contains(name.as_str()) {
+                walk.path.push(name.clone());
+                walk.copy(0, name, lock, input)?;
+                walk.path.pop();
+            }
+        }
+    }
     if !walk.needed.is_empty() {
         return Err(RelockError::Needs(walk.needed));
     }
@@ -174,6 +189,9 @@ impl Walk<'_> {
             self.warnings.push(Warning::NoSuchInput { of, name: name.to_owned() });
         }
         for (name, own) in inputs {
+            if flake.depth == 0 && self.only.is_some_and(|only| !only.contains(name.as_str())) {
+                continue;
+            }
             self.path.push(name.clone());
             let done = self.input(&flake, &name, own);
             self.path.truncate(flake.depth);
@@ -181,6 +199,31 @@ impl Walk<'_> {
                 Ok(()) | Err(Stop::Missing) => {}
                 Err(Stop::Fatal(error)) => return Err(error),
             }
+        }
+        Ok(())
+    }
+
+    /// Copy an input of the lock that is there, with everything below it.
+    fn copy(&mut self, into: usize, name: &SharedStr, lock: &Lock, input: &Input) -> Result<(), RelockError> {
+        if self.path.len() > MAX_DEPTH {
+            return Err(RelockError::TooLarge { at: self.at(), what: "more levels than are read" });
+        }
+        let id = match &input.edge {
+            InputEdge::Follows(follows) => {
+                self.attach(into, name, InputEdge::Follows(follows.clone()));
+                return Ok(());
+            }
+            InputEdge::Node(id) => *id,
+        };
+        let old = lock.node(id);
+        let (locked, original) =
+            (old.locked.clone().unwrap_or_default(), old.original.clone().unwrap_or_default());
+        let asked = Asked { locked, original, flake: old.flake, parent: old.parent.clone() };
+        let node = self.add(into, name, asked)?;
+        for (name, input) in &old.inputs {
+            self.path.push(name.clone());
+            self.copy(node, name, lock, input)?;
+            self.path.pop();
         }
         Ok(())
     }

@@ -151,7 +151,23 @@ impl Relocked {
 /// # Errors
 /// With what Nix would refuse, or every source that is needed and not at hand.
 pub fn relock(request: Request<'_>, sources: &dyn FlakeSources) -> Result<Relocked, RelockError> {
-    let computed = compute::compute(request, sources)?;
+    finished(compute::compute(request, None, sources)?)
+}
+
+/// As [`relock`], of these inputs of the root alone: all others stay as they are locked, also where
+/// the flake says something else now, and no source of theirs is asked.
+///
+/// # Errors
+/// As [`relock`].
+pub fn relock_only(
+    request: Request<'_>,
+    only: &BTreeSet<String>,
+    sources: &dyn FlakeSources,
+) -> Result<Relocked, RelockError> {
+    finished(compute::compute(request, Some(only), sources)?)
+}
+
+fn finished(computed: compute::Computed) -> Result<Relocked, RelockError> {
     follow::check(&computed.nodes)?;
     let lock = Lock::from_nodes(computed.nodes).map_err(RelockError::Circle)?;
     Ok(Relocked { lock, warnings: computed.warnings, assumed: computed.assumed })
