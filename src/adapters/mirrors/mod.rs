@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use self::history::Objects;
@@ -22,6 +22,7 @@ use self::pool::Caps;
 use self::remote::{Access, Advertised, Refusal};
 use super::clock::SystemClock;
 use super::flake_sources::LocalSources;
+use super::git::nar_cache::NarCache;
 use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{ObjectId, RepoPath};
 use crate::domain::module::Module;
@@ -55,6 +56,8 @@ pub struct Mirrors {
     stale_after: Duration,
     insecure_loopback: bool,
     access: Access,
+    hash_file: Option<PathBuf>,
+    hashes: OnceLock<Arc<NarCache>>,
 }
 
 /// One location, and what its modules want from it.
@@ -82,6 +85,8 @@ impl Mirrors {
             stale_after: Duration::from_hours(24),
             insecure_loopback: false,
             access: Access::default(),
+            hash_file: None,
+            hashes: OnceLock::new(),
         }
     }
 
@@ -96,6 +101,13 @@ impl Mirrors {
     #[must_use]
     pub fn stale_after(mut self, silence: Duration) -> Self {
         self.stale_after = silence;
+        self
+    }
+
+    /// The same, keeping the hashes of sources in this file from one process to the next.
+    #[must_use]
+    pub fn with_hashes_in(mut self, file: &Path) -> Self {
+        self.hash_file = Some(file.to_owned());
         self
     }
 
@@ -452,7 +464,10 @@ impl Sources for Mirrors {
     }
 
     fn flakes(&self, modules: &[Module]) -> Box<dyn ModuleSources + '_> {
-        let mut sources = LocalSources::new(&self.work_tree);
+        let hashes = self.hashes.get_or_init(|| {
+            Arc::new(self.hash_file.as_deref().map_or_else(NarCache::default, NarCache::in_file))
+        });
+        let mut sources = LocalSources::new(&self.work_tree).with_cache(Arc::clone(hashes));
         for module in modules {
             for (path, head) in self.repositories(module) {
                 sources.add(module.identity.clone(), &path, head);
