@@ -136,3 +136,6 @@ pub enum PathContent {
         content: Vec<u8>,
     },
 }
+
+#[cfg(test)]
+mod tests;
