@@ -235,18 +235,19 @@ fn a_lock_that_spells_a_url_in_another_way_is_kept_or_not_as_nix_does() {
     ] {
         for (originals, locked) in [(true, false), (false, true), (true, true)] {
             // Of the original references, of the locked ones, or of all.
-            let text: String = lock
-                .split_inclusive("\"original\": {")
-                .enumerate()
-                .map(|(at, part)| {
-                    let Some((original, rest)) = part.split_once('}').filter(|_| at > 0) else {
-                        return if locked { part.replace(&from, &to) } else { part.to_owned() };
-                    };
-                    let original = if originals { original.replace(&from, &to) } else { original.to_owned() };
-                    let rest = if locked { rest.replace(&from, &to) } else { rest.to_owned() };
-                    format!("{original}}}{rest}")
-                })
-                .collect();
+            let mut text = String::with_capacity(lock.len());
+            for (at, part) in lock.split_inclusive("\"original\": {").enumerate() {
+                let spelt = |part: &str, other: bool| {
+                    if other { part.replace(&from, &to) } else { part.to_owned() }
+                };
+                if let Some((original, rest)) = part.split_once('}').filter(|_| at > 0) {
+                    text.push_str(&spelt(original, originals));
+                    text.push('}');
+                    text.push_str(&spelt(rest, locked));
+                } else {
+                    text.push_str(&spelt(part, locked));
+                }
+            }
             for ask in [Ask::Lock, Ask::Update(vec!["b".to_owned()])] {
                 case.write("root/flake.lock", &text);
                 // So that there is something to write.
