@@ -7,6 +7,7 @@ use super::{Exit, Failure, Global};
 pub(super) mod apply;
 mod ballot;
 pub(super) mod desk;
+mod diff;
 mod exchange;
 mod list;
 mod page;
@@ -29,6 +30,8 @@ enum Verb {
     List(list::Args),
     /// Show one: what it does, to what, and how to test and undo it
     Show(show::Args),
+    /// Show what it does to the superproject's files, as a patch
+    Diff(diff::Args),
     /// Write one with its ballots as a file, to carry it elsewhere
     Export(exchange::ExportArgs),
     /// Take in a proposal from such a file: its change is derived again here
@@ -49,6 +52,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     match &args.verb {
         Verb::List(args) => list::run(global, args),
         Verb::Show(args) => show::run(global, args),
+        Verb::Diff(args) => diff::run(global, args),
         Verb::Export(args) => exchange::export(global, args),
         Verb::Import(args) => exchange::import(global, args),
         Verb::Approve(args) => vote::approve(global, args),

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 use super::{Exit, Failure, Global, When};
+use crate::domain::moment::Civil;
 use crate::domain::text::is_active;
 
 /// Paints words, or leaves them plain. Meaning never depends on it.
@@ -95,22 +96,11 @@ pub fn table(rows: &[Vec<String>]) -> String {
     shown
 }
 
-/// `2026-11-22 06:28:31Z`, from Unix milliseconds (days to civil date after Howard Hinnant's
-/// `civil_from_days`).
+/// `2026-11-22 06:28:31Z`, from Unix milliseconds.
 #[must_use]
 pub fn utc(wall_ms: i64) -> String {
-    let seconds = wall_ms.div_euclid(1000);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+    let Civil { year, month, day, hour, minute, second } = Civil::of(wall_ms);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// A stretch of time in its two largest units: `3 d 4 h`, `12 min`, `5 s`.
@@ -124,6 +114,12 @@ pub fn stretch(ms: i64) -> String {
         (0, _, _) => format!("{hours} h {minutes} min"),
         _ => format!("{days} d {hours} h"),
     }
+}
+
+/// Somebody reads standard output as it is written.
+#[must_use]
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
 }
 
 /// Write data to standard output. A closed pipe ends the program quietly, as `head` expects.

@@ -7,6 +7,8 @@ pub mod text;
 
 pub mod id;
 
+pub mod moment;
+
 pub mod canonical;
 
 pub mod url;

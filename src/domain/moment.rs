@@ -1,4 +1,4 @@
-//! A moment as a signer reads it: UTC, whole seconds, `2026-11-22T06:28:31Z` (RFC 3339).
+//! Wall time as people read it. A moment as a signer reads it: UTC, whole seconds, `2026-11-22T06:28:31Z` (RFC 3339).
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,10 +25,29 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Moment {
-    /// Days to civil date after Howard Hinnant's `civil_from_days`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, second) = (self.0.div_euclid(86_400), self.0.rem_euclid(86_400));
+/// A wall time in the civil calendar, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Civil {
+    /// The year of our era, or before it.
+    pub year: i64,
+    /// 1 to 12.
+    pub month: u8,
+    /// 1 to 31.
+    pub day: u8,
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// 0 to 59: Unix time has no leap seconds.
+    pub second: u8,
+}
+
+impl Civil {
+    /// Of Unix milliseconds: days to civil date after Howard Hinnant's `civil_from_days`.
+    #[must_use]
+    pub fn of(wall_ms: i64) -> Self {
+        let seconds = wall_ms.div_euclid(1000);
+        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);
         let of_era = shifted.rem_euclid(146_097);
@@ -38,8 +57,22 @@ impl fmt::Display for Moment {
         let day = of_year - (153 * shifted_month + 2) / 5 + 1;
         let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
-        let (hour, minute) = (second / 3600, second / 60 % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
+        let narrow = |part: i64| u8::try_from(part).unwrap_or_default();
+        Self {
+            year,
+            month: narrow(month),
+            day: narrow(day),
+            hour: narrow(second / 3600),
+            minute: narrow(second / 60 % 60),
+            second: narrow(second % 60),
+        }
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Civil { year, month, day, hour, minute, second } = Civil::of(self.as_ms());
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 }
 

@@ -20,7 +20,7 @@ use super::propose::{Ask, Derived, derive_one};
 use super::recover::{self, OpenEffect};
 use crate::domain::event::Event;
 use crate::domain::id::{Cid, ObjectId, ProposalId};
-use crate::domain::proposal::{Purpose, Stage};
+use crate::domain::proposal::Stage;
 use crate::domain::state::State;
 use crate::ports::{
     Clock, FailureKind, Governor, Journal, Landing, LandingState, PortError, PortResult, Repository, Sources,
@@ -221,16 +221,7 @@ fn after_failure(
 
 /// The message of the commit: what moves, who approved, and the trailers that tie it to the journal.
 fn message(case: &Case, certified: &Certified) -> PortResult<String> {
-    let verb = match case.record.purpose {
-        Purpose::Upgrade => "upgrade",
-        Purpose::Realign => "realign",
-        Purpose::Rollback => "roll back",
-    };
-    let mut message = match case.pins.as_slice() {
-        [pin] if pin.from == pin.to => format!("{verb} {}\n\n", pin.module),
-        [pin] => format!("{verb} {} to {}\n\n", pin.module, pin.to.short()),
-        pins => format!("{verb} {} modules together\n\n", pins.len()),
-    };
+    let mut message = format!("{}\n\n", case.title());
     for pin in &case.pins {
         let _ = writeln!(message, "{}: {} -> {}", pin.module, pin.from, pin.to);
     }

@@ -42,6 +42,8 @@ pub mod nar;
 
 pub mod nar_cache;
 
+pub mod patch;
+
 pub mod sources;
 
 use std::collections::BTreeMap;

@@ -31,11 +31,11 @@ use serde::{Deserialize, Serialize};
 
 use super::key::PublicKey;
 use super::members::is_name;
-use super::moment::Moment;
 use super::signature::{self, MAX_ARMOR, SignatureError};
 use crate::domain::canonical::MAX_SAFE;
 use crate::domain::change::Delta;
 use crate::domain::id::{ChangeId, Cid, ModuleName, ObjectId, ProposalId, RepoPath};
+use crate::domain::moment::Moment;
 use crate::domain::plan::PinMove;
 use crate::domain::text;
 

@@ -6,12 +6,12 @@ use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use super::ballot::{Ballot, Choice, SignedBallot, VerifiedBallot, pins_of};
 use super::key::PublicKey;
 use super::members::{Members, Principal};
-use super::moment::Moment;
 use super::policy::Policy;
 use super::signature::{self, NAMESPACE};
 use super::tally::{Question, Received};
 use crate::domain::change::{DELTA_VERSION, Delta, PinDelta, Revision};
 use crate::domain::id::{Cid, ModuleName, ObjectId, ProposalId};
+use crate::domain::moment::Moment;
 use crate::domain::plan::PinMove;
 use crate::domain::proposal::{PROPOSAL_VERSION, Proposal, Track};
 

@@ -17,8 +17,6 @@ pub mod members;
 
 pub mod policy;
 
-pub mod moment;
-
 pub mod ballot;
 
 pub mod tally;

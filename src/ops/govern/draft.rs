@@ -2,8 +2,8 @@
 
 use super::{Case, Rules, received};
 use crate::domain::governance::ballot::{Ballot, Choice};
-use crate::domain::governance::moment::Moment;
 use crate::domain::id::ObjectId;
+use crate::domain::moment::Moment;
 use crate::domain::state::State;
 use crate::ports::{PortResult, Stored};
 

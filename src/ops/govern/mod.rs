@@ -25,7 +25,7 @@ use crate::domain::governance::policy::Policy;
 use crate::domain::governance::tally::{Question, Received, Tally};
 use crate::domain::id::{Cid, ProposalId};
 use crate::domain::plan::PinMove;
-use crate::domain::proposal::{Proposal, ProposalRecord};
+use crate::domain::proposal::{Proposal, ProposalRecord, Purpose};
 use crate::domain::state::State;
 use crate::ports::{FailureKind, Governor, PortError, PortResult, Stored};
 
@@ -78,6 +78,23 @@ pub struct Case {
     pub pins: Vec<PinMove>,
     /// What the journal says of it.
     pub record: ProposalRecord,
+}
+
+impl Case {
+    /// What it does, in one line without a final stop: the subject of its commit.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let verb = match self.record.purpose {
+            Purpose::Upgrade => "upgrade",
+            Purpose::Realign => "realign",
+            Purpose::Rollback => "roll back",
+        };
+        match self.pins.as_slice() {
+            [pin] if pin.from == pin.to => format!("{verb} {}", pin.module),
+            [pin] => format!("{verb} {} to {}", pin.module, pin.to.short()),
+            pins => format!("{verb} {} modules together", pins.len()),
+        }
+    }
 }
 
 /// The proposal with this identity, its manifest and delta checked against it.

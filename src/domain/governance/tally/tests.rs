@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::super::fixture::{World, commit, received};
-use super::super::moment::Moment;
 use super::*;
+use crate::domain::moment::Moment;
 
 fn of(world: &World, ballots: &[Received]) -> Tally {
     tally(&world.question(), ballots, &[])
