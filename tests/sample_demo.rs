@@ -14,7 +14,16 @@ fn the_demo_tells_its_story() {
     let output = output.expect("it runs");
     assert!(output.status.success(), "{}", support::said(&output));
     let told = String::from_utf8(output.stdout).expect("UTF-8");
-    for part in ["The first cycle", "Then the world moved", "The second cycle", "rewritten", "Type next"] {
+    for part in [
+        "The first cycle",
+        "Then the world moved",
+        "The second cycle",
+        "rewritten",
+        "One honest change",
+        "throw-away key",
+        "refused with exit code 7",
+        "Type next",
+    ] {
         assert!(told.contains(part), "{part}: {told}");
     }
     let workspace = dir.join("workspace");
@@ -22,7 +31,16 @@ fn the_demo_tells_its_story() {
     assert!(told.contains(&next), "{told}");
 
     // What it says to type works.
-    for args in [&["status"][..], &["plan", "sample-wallet-module"], &["audit", "verify"]] {
+    let undo = told.lines().find_map(|line| line.split_once(" rollback ")).expect("how to undo it").1;
+    let undo: Vec<&str> = undo.split_whitespace().take(3).collect();
+    let undo = [&["rollback"], &undo[..]].concat();
+    for args in [
+        &["status"][..],
+        &["plan", "sample-wallet-module"],
+        &["proposal", "list"],
+        &undo,
+        &["audit", "verify"],
+    ] {
         let output = lambda_os(temp.path()).arg("-C").arg(&workspace).args(args).output().expect("it runs");
         assert!(matches!(output.status.code(), Some(0 | 3)), "{args:?}: {}", support::said(&output));
     }
@@ -54,6 +72,11 @@ fn the_demo_in_json_holds_both_cycles() {
     assert_eq!(after["zone_core"], "rewritten");
     assert_eq!(before["sample-cpp-sdk"], "up-to-date");
     assert_eq!(after["sample-cpp-sdk"], "behind");
+    let decision = &told["decision"];
+    assert_eq!(decision["module"], "sample-cpp-sdk");
+    let head = support::git(&dir.join("workspace"), ["rev-parse", "HEAD"]);
+    assert_eq!(decision["applied"]["commit"], head.trim(), "the approved change is HEAD now");
+    assert_eq!(decision["tampered"]["exit"], 7, "{decision}");
     let incoherent = told["cycles"][1]["incoherent"].as_array().expect("incoherent");
     assert_eq!(incoherent.len(), 1, "only what was made so: {incoherent:?}");
     let plan = &told["cycles"][1]["plan"];

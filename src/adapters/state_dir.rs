@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::durable::{self, Disk, Durability, RealDisk};
+use crate::domain::id::Cid;
 use crate::domain::text;
 use crate::ports::{FailureKind, PortError, PortResult};
 
@@ -155,6 +156,14 @@ impl StateDir {
     #[must_use]
     pub fn inbox(&self) -> PathBuf {
         self.root.join("inbox")
+    }
+
+    /// Where the value with this identity is, in [`Self::objects`]. All identities begin alike; the
+    /// two characters after that spread them.
+    #[must_use]
+    pub fn object(&self, cid: &Cid) -> PathBuf {
+        let name = cid.to_string();
+        self.objects().join(&name[8..10]).join(name)
     }
 
     /// The key that `init` made when nobody gave one.

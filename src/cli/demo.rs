@@ -1,4 +1,4 @@
-//! `demo`: a sample workspace, two cycles on it, and what to type next.
+//! `demo`: a sample workspace, two cycles on it, one change decided and applied, and what to type next.
 //!
 //! Between the cycles two upstreams move: one gets commits, another's history is rewritten by
 //! a force-push. The second cycle knows that only because the first one remembered what it saw.
@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+mod decision;
+
+use self::decision::Decision;
 use super::open::Open;
 use super::show::{self, Paint};
-use super::{Exit, Failure, Global, report, run as run_verb, talk};
+use super::{Exit, Failure, Global, init, report, run as run_verb, talk};
 use crate::adapters::lock::CycleLock;
 use crate::daemon::stop::Stop;
+use crate::domain::governance::members::workspace_id;
 use crate::domain::report::CycleReport;
 use crate::domain::text;
 use crate::ports::PortResult;
@@ -47,6 +51,7 @@ struct Shown<'a> {
     upstreams: &'a Path,
     rewound: &'a str,
     cycles: [&'a CycleReport; 2],
+    decision: &'a Decision,
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
@@ -83,9 +88,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     };
     let stop = Stop::on_signals()
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot catch signals: {error}")))?;
+    trust_a_throw_away_key(&on_sample)?;
     let first = cycle(&on_sample, &stop)?;
     move_upstreams(&mut sample)?;
     let second = cycle(&on_sample, &stop)?;
+    let decision = decision::decide(&on_sample, SHARED)?;
     if global.json {
         return show::json(&Shown {
             schema: "lambda-os/demo/v1",
@@ -93,9 +100,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             upstreams: &sample.upstreams,
             rewound: REWOUND,
             cycles: [&first, &second],
+            decision: &decision,
         });
     }
-    show::data(&tour(&sample, &first, &second, Paint::stdout(global)))
+    show::data(&tour(&sample, &first, &second, &decision, Paint::stdout(global)))
 }
 
 fn cycle(global: &Global, stop: &Stop) -> Result<CycleReport, Failure> {
@@ -103,6 +111,17 @@ fn cycle(global: &Global, stop: &Stop) -> Result<CycleReport, Failure> {
     let open = Open::new(global)?;
     let _lock = CycleLock::acquire(&open.state_dir)?;
     Ok(run_verb::one_cycle(&open, stop, "once")?)
+}
+
+/// Whose word counts: a key that is made here and thrown away with the sample.
+fn trust_a_throw_away_key(global: &Global) -> Result<(), Failure> {
+    let open = Open::new(global)?;
+    let first = open
+        .repository
+        .first_commit()?
+        .ok_or_else(|| Failure::new(Exit::Failed, "the sample has no commit"))?;
+    init::found(&open.state_dir, workspace_id(first), Vec::new())?;
+    Ok(())
 }
 
 /// What happens in the world between two cycles.
@@ -138,7 +157,13 @@ fn shell_word(path: &Path) -> String {
     if word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
-fn tour(sample: &Sample, first: &CycleReport, second: &CycleReport, paint: Paint) -> String {
+fn tour(
+    sample: &Sample,
+    first: &CycleReport,
+    second: &CycleReport,
+    decision: &Decision,
+    paint: Paint,
+) -> String {
     let mut told = String::new();
     let modules = sample.modules.len();
     let _ = writeln!(told, "{}", paint.bold("A sample workspace"));
@@ -159,6 +184,9 @@ fn tour(sample: &Sample, first: &CycleReport, second: &CycleReport, paint: Paint
         let _ = writeln!(told, "{}{line}", if line.is_empty() { "" } else { "  " });
     }
 
+    let _ = writeln!(told, "\n{}", paint.bold("One honest change"));
+    told.push_str(&decided(decision, paint));
+
     let command = format!("lambda-os -C {}", shell_word(&sample.superproject));
     let _ = writeln!(told, "\n{}", paint.bold("Type next"));
     let rows: Vec<Vec<String>> = [
@@ -167,6 +195,15 @@ fn tour(sample: &Sample, first: &CycleReport, second: &CycleReport, paint: Paint
         (format!("{command} outdated"), "every module and its upstream"),
         (format!("{command} graph {SHARED}"), "who depends on it"),
         (format!("{command} pin check"), "where a module's pin disagrees with itself"),
+        (format!("{command} proposal list"), "what is proposed, and what became of it"),
+        (
+            format!("{command} proposal show {}", decision.tampered.module),
+            "what a person sees before signing",
+        ),
+        (
+            format!("{command} rollback {} --to {}", decision.module, decision.from.short()),
+            "the applied change undone, by the same path",
+        ),
         (format!("{command} audit verify"), "that the journal of all this is whole"),
         (format!("{command} run --once"), "another cycle"),
     ]
@@ -175,5 +212,39 @@ fn tour(sample: &Sample, first: &CycleReport, second: &CycleReport, paint: Paint
     .collect();
     told.push_str(&show::table(&rows));
     let _ = writeln!(told, "  rm -r {}   when done", shell_word(&sample.root));
+    told
+}
+
+fn decided(decision: &Decision, paint: Paint) -> String {
+    let mut told = String::new();
+    let Decision { module, applied, tampered, entries, .. } = decision;
+    let _ = writeln!(told, "  {} was approved with a throw-away key, and applied:", applied.id.short());
+    if let Some(commit) = applied.commit {
+        let branch = text::inert(applied.reference.trim_start_matches("refs/heads/"));
+        let _ = writeln!(told, "  {branch} is at {}, and moves {module} in all its places:", commit.short());
+    }
+    for path in &applied.paths {
+        let _ = writeln!(told, "    {path}");
+    }
+    for note in &applied.notes {
+        let _ = writeln!(told, "    {}", paint.warn(&format!("note: {}", text::inert(note))));
+    }
+    let _ = writeln!(
+        told,
+        "  then the stored change of {} ({}) was swapped, and signing it was",
+        tampered.id.short(),
+        tampered.module
+    );
+    let _ = writeln!(
+        told,
+        "  {} with exit code {}: {}",
+        paint.good("refused"),
+        tampered.exit,
+        text::inert(&tampered.refusal)
+    );
+    let _ = writeln!(
+        told,
+        "  the journal of all this has {entries} entries, and every one is linked to the one before"
+    );
     told
 }

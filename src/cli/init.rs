@@ -206,7 +206,7 @@ fn refuse_trust(
 }
 
 /// Put the first members document and policy in force, unless they are. Says whether a key was made.
-fn found(
+pub(super) fn found(
     state_dir: &StateDir,
     workspace: String,
     mut wanted: Vec<(String, PublicKey)>,

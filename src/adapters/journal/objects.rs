@@ -13,12 +13,6 @@ use super::{integrity, shown};
 use crate::domain::id::Cid;
 use crate::ports::PortResult;
 
-/// Where a value is kept. All identities begin alike; the two characters after that spread them.
-pub(super) fn place(state: &StateDir, cid: &Cid) -> PathBuf {
-    let name = cid.to_string();
-    state.objects().join(&name[8..10]).join(name)
-}
-
 /// Store a value; storing it again is cheap. `is_named` says that an entry of the journal names an
 /// identity: then its directories were synced before that entry was written.
 pub(super) fn store(
@@ -28,7 +22,7 @@ pub(super) fn store(
     is_named: impl Fn(&Cid) -> bool,
 ) -> Result<Cid, StoreError> {
     let cid = Cid::of(bytes);
-    let path = place(state, &cid);
+    let path = state.object(&cid);
     let directory = path.parent().expect("because a place has a directory").to_owned();
     let refused = |error| StoreError { path: path.clone(), error: durable::WriteError::Refused(error) };
     let unknown = |error| StoreError { path: path.clone(), error: durable::WriteError::Unknown(error) };
@@ -68,7 +62,7 @@ pub(super) fn store_all(
     let cids: Vec<Cid> = values.iter().map(|bytes| Cid::of(bytes)).collect();
     let mut new: BTreeMap<Cid, &[u8]> = cids.iter().copied().zip(values.iter().copied()).collect();
     new.retain(|cid, bytes| {
-        !(is_named(cid) && std::fs::read(place(state, cid)).is_ok_and(|old| old == *bytes))
+        !(is_named(cid) && std::fs::read(state.object(cid)).is_ok_and(|old| old == *bytes))
     });
     if new.is_empty() {
         return Ok(cids);
@@ -98,7 +92,7 @@ fn put_all(
     let unknown =
         |path: PathBuf| move |error| StoreError { path, error: durable::WriteError::Unknown(error) };
     for (cid, bytes) in new {
-        let path = place(state, cid);
+        let path = state.object(cid);
         let directory = path.parent().expect("because a place has a directory");
         if !directory.is_dir() {
             disk.create_dir(directory).map_err(refused(directory))?;
@@ -124,7 +118,7 @@ pub(super) struct StoreError {
 
 /// A stored value, checked.
 pub(super) fn load(state: &StateDir, cid: &Cid) -> PortResult<Option<Vec<u8>>> {
-    let path = place(state, cid);
+    let path = state.object(cid);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
