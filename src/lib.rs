@@ -6,9 +6,19 @@
 //! A cycle is a line of values, each a function of the ones before it:
 //!
 //! ```text
-//! Snapshot → Drift → Upgrades → Graph → Plan → CycleReport
-//!    eyes              upstream    order    what would be proposed, and why not
+//! Snapshot → Drift → Upgrades → Graph → Plan → Proposals → CycleReport
+//!    eyes              upstream    order    what moves, and why not; as changes to decide on
 //! ```
+//!
+//! A person takes it from there, and a change goes its own line, each step a value again:
+//!
+//! ```text
+//! Delta (what it does, whatever the base) + PathEdits (every byte, on this base)
+//!   → Proposal → Ballots → Tally → Certificate → Landing → commit, and an entry that says so
+//! ```
+//!
+//! [`ops::propose`] derives and proposes, [`ops::govern`] takes ballots in and counts them,
+//! [`ops::apply`] lands what was certified, [`ops::recover`] finishes or undoes what was cut short.
 //!
 //! Read the modules in this order:
 //!
@@ -44,7 +54,8 @@
 //! | `torn` | a torn tail that was put aside into `objects/` and is not journalled yet | intent |
 //!
 //! In the git common directory's `lambda-os/` there may also be `config.toml` (the workspace's
-//! configuration) and `state-dir` (the pointer to a state directory that a service owns).
+//! configuration) and `state-dir` (the pointer to a state directory that a service owns). The ref
+//! `refs/lambda-os/applied` names the newest commit that was applied here: an emptied journal is noticed.
 //!
 //! # Invariants
 //!
@@ -53,6 +64,8 @@
 //! - Nothing outside the state directory is written by a verb that looks.
 //! - An effect is journalled before it happens and after it happened.
 //! - Unknown is never healthy, never up to date, never approved.
+//! - Nothing is applied that was not approved: a change is derived again where it is applied, and
+//!   must be the one that the signed ballots name. Applying touches the paths of the pin alone.
 //! - Order is the journal's sequence; wall time is information.
 //! - Text from outside is shown inert (see [`domain::text`]).
 
