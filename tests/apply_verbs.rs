@@ -183,13 +183,12 @@ fn a_swapped_manifest_change_or_ballot_is_an_integrity_failure() {
         let world = World::new();
         let (id, _) = world.first();
         world.ok(&["proposal", "approve", "--yes", &id]);
-        let cid = match what {
-            "ballot" => world.entries("ballot.cast")[0]["body"]["ballot"].as_str().expect("a cid").to_owned(),
-            _ => {
-                let made = world.entries("proposal.made");
-                let made = made.iter().find(|entry| entry["body"]["proposal"] == id).expect("it was made");
-                made["body"][what].as_str().expect("a cid").to_owned()
-            }
+        let cid = if what == "ballot" {
+            world.entries("ballot.cast")[0]["body"]["ballot"].as_str().expect("a cid").to_owned()
+        } else {
+            let made = world.entries("proposal.made");
+            let made = made.iter().find(|entry| entry["body"]["proposal"] == id).expect("it was made");
+            made["body"][what].as_str().expect("a cid").to_owned()
         };
         let path = world.object(&cid);
         let mut bytes = std::fs::read(&path).expect("it is stored");
