@@ -92,7 +92,7 @@ struct Flake {
     inside: String,
     nix: Vec<u8>,
     /// The lock's bytes, and what they are.
-    lock: Option<(Vec<u8>, Lock)>,
+    lock: Option<(Arc<String>, Lock)>,
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
@@ -203,10 +203,10 @@ impl Flake {
         let file = dir.join("flake.lock");
         let lock = match std::fs::read(&file) {
             Ok(bytes) => {
-                let lock = Lock::parse(&bytes).map_err(|error| {
+                let (lock, text) = Lock::parse_owned(bytes).map_err(|error| {
                     Failure::new(Exit::Failed, format!("cannot read {}: {error}", shown(&file)))
                 })?;
-                Some((bytes, lock))
+                Some((text, lock))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed("read", &file, error)),
@@ -223,7 +223,7 @@ impl Flake {
 
     /// The file as it shall be, and whether that is another one.
     fn file(&self, made: &Relocked) -> (Vec<u8>, bool) {
-        let before = self.lock.as_ref().map(|(bytes, lock)| (lock, bytes.as_slice()));
+        let before = self.lock.as_ref().map(|(text, lock)| (lock, text.as_bytes()));
         let file = made.file(before);
         let changed = before.map_or_else(|| made.differs_from(None), |(_, bytes)| bytes != file);
         (file, changed)

@@ -135,8 +135,8 @@ fn own_flake(
         Err(error) => note("flake.nix", &error),
     }
     match read("flake.lock") {
-        Ok(Some(bytes)) => match Lock::parse(&bytes) {
-            Ok(lock) => own.lock = Some(lock),
+        Ok(Some(bytes)) => match Lock::parse_owned(bytes) {
+            Ok((lock, _)) => own.lock = Some(lock),
             Err(error) => note("flake.lock", &error),
         },
         Ok(None) => {}

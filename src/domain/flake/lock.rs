@@ -10,13 +10,16 @@
 mod build;
 mod diff;
 mod duplicates;
+mod index;
 mod parse;
 mod print;
 mod reader;
 mod resolve;
+mod scan;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::named::Named;
 use super::reference::FlakeRef;
@@ -161,9 +164,22 @@ impl Lock {
     /// # Errors
     /// With what is wrong and where; see [`LockError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, LockError> {
-        let mut lock = parse::parse(bytes)?;
+        if bytes.len() > Self::MAX_BYTES {
+            return Err(LockError::TooLarge { bytes: bytes.len() });
+        }
+        Self::parse_owned(bytes.to_vec()).map(|(lock, _)| lock)
+    }
+
+    /// As [`parse`](Self::parse), without a copy of the file; it comes back as the text that the
+    /// lock is parts of.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_owned(bytes: Vec<u8>) -> Result<(Self, Arc<String>), LockError> {
+        let whole = parse::text(bytes)?;
+        let mut lock = parse::parse(&whole)?;
         resolve::resolve_all(&mut lock.nodes, lock.root)?;
-        Ok(lock)
+        Ok((lock, whole))
     }
 
     /// The format's version: 5, 6 or 7.

@@ -50,6 +50,12 @@ impl<V> Named<V> {
         }
     }
 
+    /// What was seen to be in order while it was made.
+    pub(in crate::domain::flake) fn known_in_order(pairs: Vec<(SharedStr, V)>) -> Self {
+        debug_assert!(pairs.is_sorted_by(|a, b| a.0 < b.0), "names are in order, each once");
+        Self(pairs)
+    }
+
     /// Where a name is, or would be.
     ///
     /// # Errors

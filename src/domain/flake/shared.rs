@@ -44,6 +44,7 @@ impl SharedStr {
 
     /// The text.
     #[must_use]
+    #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Kept::Fixed(text) => text,
@@ -81,6 +82,7 @@ impl Default for SharedStr {
 
 impl Deref for SharedStr {
     type Target = str;
+    #[inline]
     fn deref(&self) -> &str {
         self.as_str()
     }
@@ -99,6 +101,7 @@ impl Borrow<str> for SharedStr {
 }
 
 impl PartialEq for SharedStr {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
     }
@@ -113,6 +116,7 @@ impl PartialOrd for SharedStr {
 }
 
 impl Ord for SharedStr {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         self.as_str().cmp(other.as_str())
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::index::Index;
 use super::reader::{Faults, Reader};
 use super::value::{self, Json};
 use super::{Input, InputEdge, Lock, LockError, Node, NodeId};
@@ -15,21 +16,24 @@ use crate::domain::flake::reference::{Attrs, FlakeRef};
 use crate::domain::flake::shared::SharedStr;
 use crate::domain::text;
 
-/// The nodes with their inputs by number; nothing is resolved yet.
-pub(super) fn parse(bytes: &[u8]) -> Result<Lock, LockError> {
+/// A file's bytes as the text that a lock is parts of.
+pub(super) fn text(bytes: Vec<u8>) -> Result<Arc<String>, LockError> {
     if bytes.len() > Lock::MAX_BYTES {
         return Err(LockError::TooLarge { bytes: bytes.len() });
     }
-    let file = std::str::from_utf8(bytes).map_err(|error| {
-        let before = &bytes[..error.valid_up_to()];
+    String::from_utf8(bytes).map(Arc::new).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         LockError::NotUtf8 {
             line: before.split(|byte| *byte == b'\n').count(),
             column: before.len() - line_start + 1,
         }
-    })?;
-    let whole = Arc::new(file.to_owned());
-    let mut reader = Reader::new(&whole);
+    })
+}
+
+/// The nodes with their inputs by number; nothing is resolved yet.
+pub(super) fn parse(whole: &Arc<String>) -> Result<Lock, LockError> {
+    let mut reader = Reader::new(whole);
     let mut targets = Vec::new();
     let raw = RawLock::read(&mut reader, &mut targets)?;
     reader.end()?;
@@ -46,12 +50,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Lock, LockError> {
     // Nix sorts nodes by name; names decide, not the file.
     let raw_nodes = raw.nodes.unwrap_or_default();
     let keys: Vec<SharedStr> = raw_nodes.keys().cloned().collect();
-    let find = |key: &str| {
-        keys.binary_search_by(|known| known.as_str().cmp(key))
-            .ok()
-            .and_then(|at| u32::try_from(at).ok())
-            .map(NodeId)
-    };
+    let index = Index::new(&keys);
+    let find = |key: &str| index.find(key).map(NodeId);
     let root = find(&root_key).ok_or_else(|| missing_root(&root_key))?;
     let mut nodes = Vec::with_capacity(raw_nodes.len());
     for (key, raw) in raw_nodes {
@@ -77,20 +77,24 @@ impl RawLock {
         reader.object("a lock file's object", |reader, key| {
             let faults = reader.here();
             match key.as_str() {
-                "version" => once(&mut lock.version, &faults, &key, reader.value::<Json>()?.0),
-                "root" => once(&mut lock.root, &faults, &key, reader.text("a string")?),
+                "version" => once(&mut lock.version, &faults, key.as_str(), reader.value::<Json>()?.0),
+                "root" => once(&mut lock.root, &faults, key.as_str(), reader.text("a string")?),
                 "nodes" => {
                     let room = reader.left() / NODE_BYTES;
                     once(
                         &mut lock.nodes,
                         &faults,
-                        &key,
+                        key.as_str(),
                         reader.map("an object", room, |reader| RawNode::read(reader, targets))?,
                     )
                 }
                 _ => {
                     reader.value::<Json>()?;
-                    if others.insert(key.clone()) { Ok(()) } else { Err(faults.duplicate(&key)) }
+                    if others.insert(key.as_str().to_owned()) {
+                        Ok(())
+                    } else {
+                        Err(faults.duplicate(key.as_str()))
+                    }
                 }
             }
         })?;
@@ -136,19 +140,19 @@ impl RawNode {
                 "inputs" => once(
                     &mut node.inputs,
                     &faults,
-                    &key,
+                    key.as_str(),
                     reader.map("an object", 4, |reader| input(reader, targets))?,
                 ),
-                "locked" => once(&mut node.locked, &faults, &key, value::attrs(reader, 7)?),
-                "original" => once(&mut node.original, &faults, &key, value::attrs(reader, 4)?),
-                "info" => once(&mut node.info, &faults, &key, value::attrs(reader, 4)?),
-                "flake" => once(&mut node.flake, &faults, &key, reader.value()?),
-                "parent" => once(&mut node.parent, &faults, &key, reader.value()?),
+                "locked" => once(&mut node.locked, &faults, key.as_str(), value::attrs(reader, 7)?),
+                "original" => once(&mut node.original, &faults, key.as_str(), value::attrs(reader, 4)?),
+                "info" => once(&mut node.info, &faults, key.as_str(), value::attrs(reader, 4)?),
+                "flake" => once(&mut node.flake, &faults, key.as_str(), reader.value()?),
+                "parent" => once(&mut node.parent, &faults, key.as_str(), reader.value()?),
                 _ => {
                     let Json(value) = reader.value()?;
                     match node.extra.insert(key.as_str().to_owned(), value) {
                         None => Ok(()),
-                        Some(_) => Err(faults.duplicate(&key)),
+                        Some(_) => Err(faults.duplicate(key.as_str())),
                     }
                 }
             }

@@ -4,24 +4,39 @@
 //! In: the file's text. Out: pieces of it as [`SharedStr`], or an error with line and column.
 //! Nothing here recurses: depth is the caller's shape, and `serde_json`'s bound for what has none.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserializer as _;
 use serde::de::{DeserializeOwned, Visitor};
 
-use super::LockError;
 use super::value::known;
+use super::{LockError, scan};
 use crate::domain::flake::named::Named;
 use crate::domain::flake::shared::SharedStr;
 use crate::domain::text;
 
 /// Where reading is.
 pub(super) struct Reader<'a> {
-    whole: &'a Arc<String>,
+    file: &'a Arc<String>,
+    whole: &'a str,
     at: usize,
     /// Where the key that was read last ends.
     key_end: usize,
+}
+
+/// Text that was read and is not kept yet.
+pub(super) struct Piece<'a> {
+    text: Cow<'a, str>,
+    /// Where it is in the file, when it is there as it is.
+    start: usize,
+}
+
+impl Piece<'_> {
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
 }
 
 /// Objects up to this size get the duplicate's own line in the message; larger ones the line
@@ -55,8 +70,8 @@ fn fault(whole: &str, end: usize, what: impl Into<String>) -> LockError {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(whole: &'a Arc<String>) -> Self {
-        Self { whole, at: 0, key_end: 0 }
+    pub(super) fn new(file: &'a Arc<String>) -> Self {
+        Self { file, whole: file, at: 0, key_end: 0 }
     }
 
     /// The bytes that are not read yet.
@@ -71,14 +86,13 @@ impl<'a> Reader<'a> {
 
     /// The next byte that is no space, which is not taken.
     pub(super) fn peek(&mut self) -> Option<u8> {
-        let bytes = self.whole.as_bytes();
-        while let Some(byte) = bytes.get(self.at) {
-            if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
-                return Some(*byte);
+        loop {
+            match self.whole.as_bytes().get(self.at)? {
+                b' ' => self.at += scan::spaces(&self.whole.as_bytes()[self.at..]),
+                b'\n' | b'\t' | b'\r' => self.at += 1,
+                other => return Some(*other),
             }
-            self.at += 1;
         }
-        None
     }
 
     /// Complain about the byte that comes next.
@@ -134,22 +148,39 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Text.
-    pub(super) fn text(&mut self, expected: &'static str) -> Result<SharedStr, LockError> {
+    /// Text, in the file or out of it.
+    fn piece(&mut self, expected: &'static str) -> Result<Piece<'a>, LockError> {
         if self.peek() != Some(b'"') {
             return Err(self.unexpected(expected));
         }
         let start = self.at + 1;
         let bytes = &self.whole.as_bytes()[start..];
-        let end = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
-        match end {
-            Some(length) if bytes[length] == b'"' => {
-                self.at = start + length + 1;
-                // Quotes stand between characters, so it is a part.
-                Ok(SharedStr::part(self.whole, start, start + length).unwrap_or_default())
-            }
-            _ => self.value::<String>().map(SharedStr::from),
+        let length = scan::plain(bytes);
+        if bytes.get(length) == Some(&b'"') {
+            self.at = start + length + 1;
+            // Quotes stand between characters, so it is a part.
+            let text = self.whole.get(start..start + length).unwrap_or_default();
+            return Ok(Piece { text: Cow::Borrowed(text), start });
         }
+        Ok(Piece { text: Cow::Owned(self.value()?), start })
+    }
+
+    /// Text to be kept: what the program has itself without a hold on the file.
+    pub(super) fn keep(&self, piece: Piece<'_>) -> SharedStr {
+        if let Some(known) = known(piece.as_str()) {
+            return SharedStr::fixed(known);
+        }
+        match piece.text {
+            Cow::Borrowed(text) => {
+                SharedStr::part(self.file, piece.start, piece.start + text.len()).unwrap_or_default()
+            }
+            Cow::Owned(text) => text.into(),
+        }
+    }
+
+    /// Text.
+    pub(super) fn text(&mut self, expected: &'static str) -> Result<SharedStr, LockError> {
+        self.piece(expected).map(|piece| self.keep(piece))
     }
 
     /// An array of texts.
@@ -190,7 +221,7 @@ impl<'a> Reader<'a> {
     pub(super) fn object(
         &mut self,
         expected: &'static str,
-        mut each: impl FnMut(&mut Self, SharedStr) -> Result<(), LockError>,
+        mut each: impl FnMut(&mut Self, Piece<'a>) -> Result<(), LockError>,
     ) -> Result<(), LockError> {
         if self.peek() != Some(b'{') {
             return Err(self.unexpected(expected));
@@ -204,13 +235,13 @@ impl<'a> Reader<'a> {
             if self.peek() != Some(b'"') {
                 return Err(self.next("key must be a string", "an object"));
             }
-            let key = self.text("a string")?;
+            let key = self.piece("a string")?;
             self.key_end = self.at;
             if self.peek() != Some(b':') {
                 return Err(self.next("expected `:`", "an object"));
             }
             self.at += 1;
-            each(self, known(key))?;
+            each(self, key)?;
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {
@@ -232,6 +263,7 @@ impl<'a> Reader<'a> {
         let mut pairs: Vec<(SharedStr, T)> = Vec::with_capacity(room);
         let mut sorted = true;
         self.object(expected, |reader, key| {
+            let key = reader.keep(key);
             // Nix writes keys in order: only other files pay for the search.
             sorted = sorted && pairs.last().is_none_or(|(last, _)| *last < key);
             if !sorted && pairs.len() < LINEAR && pairs.iter().any(|(known, _)| *known == key) {
@@ -240,9 +272,10 @@ impl<'a> Reader<'a> {
             pairs.push((key, value(reader)?));
             Ok(())
         })?;
-        if !sorted {
-            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        if sorted {
+            return Ok(Named::known_in_order(pairs));
         }
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
         Named::in_order(pairs).map_err(|key| fault(self.whole, self.at, twice(&key)))
     }
 }

@@ -7,12 +7,11 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use super::LockError;
 use super::reader::{Reader, twice};
 use crate::domain::flake::reference::{Attr, Attrs};
-use crate::domain::flake::shared::SharedStr;
 
 /// `locked`, `original` or `info`, with room for so many attributes.
 pub(super) fn attrs(reader: &mut Reader<'_>, room: usize) -> Result<Attrs, LockError> {
     reader.map("an object", room, |reader| match reader.peek() {
-        Some(b'"') => reader.text("text").map(|text| Attr::Str(known(text))),
+        Some(b'"') => reader.text("text").map(Attr::Str),
         Some(b'0'..=b'9') => match reader.digits() {
             Some(number) => Ok(Attr::Int(number)),
             None => reader.value::<AttrValue>().map(|value| value.0),
@@ -21,9 +20,9 @@ pub(super) fn attrs(reader: &mut Reader<'_>, room: usize) -> Result<Attrs, LockE
     })
 }
 
-/// The names and the values that nearly every node repeats, without a hold on the file.
-pub(super) fn known(text: SharedStr) -> SharedStr {
-    SharedStr::fixed(match text.as_str() {
+/// The names and the values that nearly every node repeats.
+pub(super) fn known(text: &str) -> Option<&'static str> {
+    Some(match text {
         "type" => "type",
         "rev" => "rev",
         "repo" => "repo",
@@ -42,7 +41,7 @@ pub(super) fn known(text: SharedStr) -> SharedStr {
         "path" => "path",
         "dir" => "dir",
         "tarball" => "tarball",
-        _ => return text,
+        _ => return None,
     })
 }
 

@@ -349,7 +349,7 @@ impl Walk<'_> {
         }
         let lock = self
             .file(&read.place, "flake.lock", &reference)?
-            .map(|bytes| Lock::parse(&bytes))
+            .map(|bytes| Lock::parse_owned(bytes).map(|(lock, _)| lock))
             .transpose()
             .map_err(|error| RelockError::FlakeLock { at: self.at(), error })?;
         if let Some(lock) = &lock {
