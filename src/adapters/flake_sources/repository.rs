@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use git2::{ErrorCode, ObjectType, Odb, Oid, Repository, RepositoryOpenFlags, StatusOptions};
 
 use super::{git_dir, not_at_hand};
+use crate::adapters::git::nar::Objects;
 use crate::domain::flake::relock::SourceError;
 use crate::domain::id::ObjectId;
 use crate::domain::text;
@@ -18,6 +19,8 @@ const MAX_LINKS: usize = 40;
 pub(super) struct Repositories {
     /// The objects of all, opened without any configuration.
     objects: Repository,
+    /// Where they are, apart from alternates.
+    directories: Vec<PathBuf>,
     places: Vec<Place>,
     /// The reference names this very repository (`git+file:`).
     local: bool,
@@ -35,12 +38,13 @@ impl Repositories {
     pub(super) fn open(places: &[(PathBuf, Option<String>)], local: bool) -> Result<Self, SourceError> {
         let failed = |error: git2::Error| SourceError::Failed(text::inert(error.message()));
         let odb = Odb::new().map_err(failed)?;
-        let mut opened = Vec::new();
+        let (mut opened, mut directories) = (Vec::new(), Vec::new());
         for (path, head) in places {
             let Some(git_dir) = git_dir(path) else { continue };
             let objects = common_dir(&git_dir).join("objects");
             let Some(objects) = objects.to_str().filter(|_| objects.is_dir()) else { continue };
             odb.add_disk_alternate(objects).map_err(failed)?;
+            directories.push(PathBuf::from(objects));
             let (path, head) = (path.clone(), head.clone());
             opened.push(Place { path, git_dir, head, refs: OnceCell::new() });
         }
@@ -49,11 +53,11 @@ impl Repositories {
             return Err(not_at_hand(&format!("{} is no git repository", text::inert(&shown.join(", ")))));
         }
         let objects = Repository::from_odb(odb).map_err(failed)?;
-        Ok(Self { objects, places: opened, local })
+        Ok(Self { objects, directories, places: opened, local })
     }
 
-    pub(super) fn objects(&self) -> &Repository {
-        &self.objects
+    pub(super) fn objects(&self) -> Objects<'_> {
+        Objects::of(&self.objects, &self.directories)
     }
 
     fn shown(&self) -> String {

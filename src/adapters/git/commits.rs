@@ -64,7 +64,7 @@ fn packed(objects: &std::path::Path, wanted: &[u8; 20]) -> Option<Vec<u8>> {
 }
 
 /// The names of the packs' indexes; `None` when there are too many.
-fn indexes(dir: BorrowedFd<'_>) -> Option<Vec<Vec<u8>>> {
+pub(super) fn indexes(dir: BorrowedFd<'_>) -> Option<Vec<Vec<u8>>> {
     let mut buffer = [MaybeUninit::uninit(); 8192];
     let mut entries = RawDir::new(dir, &mut buffer);
     let mut names = Vec::new();
@@ -81,7 +81,7 @@ fn indexes(dir: BorrowedFd<'_>) -> Option<Vec<Vec<u8>>> {
     Some(names)
 }
 
-fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> Option<OwnedFd> {
+pub(super) fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     openat(dir, name, flags, Mode::empty()).ok()
 }
@@ -97,7 +97,7 @@ fn number(file: BorrowedFd<'_>, at: u64) -> Option<u64> {
 }
 
 /// Where an object is in the pack of an index of version 2 (gitformat-pack(5)).
-fn offset_of(index: BorrowedFd<'_>, wanted: &[u8; 20]) -> Option<u64> {
+pub(super) fn offset_of(index: BorrowedFd<'_>, wanted: &[u8; 20]) -> Option<u64> {
     if exact(index, 0)? != *b"\xfftOc\0\0\0\x02" {
         return None;
     }

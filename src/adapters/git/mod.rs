@@ -36,6 +36,7 @@
 //! [`ModifiedOrFiltered`]: crate::domain::snapshot::ChangeKind::ModifiedOrFiltered
 
 mod archive;
+mod blobs;
 mod build;
 
 pub mod nar;

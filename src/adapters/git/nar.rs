@@ -2,18 +2,20 @@
 //!
 //! In: a repository (a mirror or a checkout) and a commit. Out: [`SourceFacts`], which is what
 //! `flake.lock` records of a source. A missing object is an error that names it: a hash over
-//! less than everything would be a lie. One file's content at a time is in memory, and a file
-//! over [`MAX_FILE`] is refused by name. A pointer of git's large file storage is hashed as the
+//! less than everything would be a lie. One file's content at a time is in memory and what
+//! [`blobs`](super::blobs) reads ahead, and a file over [`MAX_FILE`] is refused by name. A pointer of git's large file storage is hashed as the
 //! pointer that it is, as Nix does.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
-use git2::{Commit, ErrorCode, ObjectType, Odb, Oid, Repository};
+use git2::{Commit, ErrorCode, ObjectType, Oid, Repository};
 use sha2::{Digest, Sha256};
 
 use super::archive::{Attributes, Rules};
+use super::blobs::Blobs;
 use super::nar_cache::NarCache;
 use super::subst::Formats;
 use crate::domain::flake::nar::{self, NarError, NarHash, Node};
@@ -60,7 +62,24 @@ const MAX_TREES: u32 = 1 << 20;
 /// When the commit or anything in its tree is missing, or the archive's bytes are not
 /// determined by the commit alone, or it unfolds to more than [`MAX_BYTES`].
 pub fn source_facts(repository: &Repository, commit: ObjectId, fetched: Fetched) -> PortResult<SourceFacts> {
-    source_facts_cached(repository, commit, fetched, &NarCache::default())
+    source_facts_cached(Objects::of(repository, &[]), commit, fetched, &NarCache::default())
+}
+
+/// The objects of sources.
+#[derive(Clone, Copy)]
+pub struct Objects<'r> {
+    /// All of them.
+    repository: &'r Repository,
+    /// Object directories that it reads: where to look first, and in what order. None is needed.
+    directories: &'r [PathBuf],
+}
+
+impl<'r> Objects<'r> {
+    /// Of a repository that reads these object directories, perhaps among others.
+    #[must_use]
+    pub fn of(repository: &'r Repository, directories: &'r [PathBuf]) -> Self {
+        Self { repository, directories }
+    }
 }
 
 /// As [`source_facts`]; a tree that `cache` knows is not read, and one that it does not know is
@@ -69,18 +88,18 @@ pub fn source_facts(repository: &Repository, commit: ObjectId, fetched: Fetched)
 /// # Errors
 /// As [`source_facts`].
 pub fn source_facts_cached(
-    repository: &Repository,
+    objects: Objects<'_>,
     commit: ObjectId,
     fetched: Fetched,
     cache: &NarCache,
 ) -> PortResult<SourceFacts> {
-    let found = find(repository, commit)?;
+    let found = find(objects.repository, commit)?;
     let tree = ObjectId::from_bytes(found.tree_id().as_bytes()).unwrap_or(commit);
     let nar_hash = if let Some(known) = cache.get(tree, fetched) {
         known
     } else {
         let (nar_hash, of_commit) =
-            with_source(repository, &found, fetched, |source, root| nar::hash(source, root, MAX_BYTES))?;
+            with_source(objects, &found, fetched, |source, root| nar::hash(source, root, MAX_BYTES))?;
         if !of_commit {
             cache.add(tree, fetched, nar_hash);
         }
@@ -94,15 +113,15 @@ pub fn source_facts_cached(
 /// # Errors
 /// As [`source_facts`], and when `out` fails.
 pub fn write_archive(
-    repository: &Repository,
+    objects: Objects<'_>,
     commit: ObjectId,
     fetched: Fetched,
     out: impl Write,
     max_bytes: u64,
 ) -> PortResult<NarHash> {
-    let found = find(repository, commit)?;
+    let found = find(objects.repository, commit)?;
     let mut out = Hashing { out, digest: Sha256::new() };
-    with_source(repository, &found, fetched, |source, root| nar::write(source, root, &mut out, max_bytes))?;
+    with_source(objects, &found, fetched, |source, root| nar::write(source, root, &mut out, max_bytes))?;
     Ok(NarHash(out.digest.finalize().into()))
 }
 
@@ -137,16 +156,16 @@ fn find(repository: &Repository, commit: ObjectId) -> PortResult<Commit<'_>> {
 
 /// Do something with a commit's source; also whether the result depends on the commit itself.
 fn with_source<T>(
-    repository: &Repository,
+    objects: Objects<'_>,
     commit: &Commit<'_>,
     fetched: Fetched,
     work: impl FnOnce(&GitSource<'_>, Reference) -> Result<T, NarError<ReadError>>,
 ) -> PortResult<(T, bool)> {
     let failed = || PortError::failed(attempted(commit.id()));
-    let odb = repository.odb().map_err(|error| failed().because(error.message().to_owned()))?;
+    let odb = objects.repository.odb().map_err(|error| failed().because(error.message().to_owned()))?;
     let source = GitSource {
-        repository,
-        odb,
+        repository: objects.repository,
+        blobs: Blobs::new(objects.repository, odb, commit.tree_id(), objects.directories),
         fetched,
         commit,
         of_commit: Cell::new(false),
@@ -192,7 +211,7 @@ pub fn rev_count(repository: &Repository, commit: ObjectId) -> PortResult<Option
 
 /// Why a tree cannot be read.
 #[derive(Debug, thiserror::Error)]
-enum ReadError {
+pub(super) enum ReadError {
     #[error("the {kind} {object} is not in the repository")]
     Missing { kind: &'static str, object: String },
     #[error("cannot read the {kind} {object}: {reason}")]
@@ -210,7 +229,7 @@ enum ReadError {
 }
 
 impl ReadError {
-    fn of(kind: &'static str, object: &str, error: &git2::Error) -> Self {
+    pub(super) fn of(kind: &'static str, object: &str, error: &git2::Error) -> Self {
         let object = object.to_owned();
         if error.code() == ErrorCode::NotFound {
             Self::Missing { kind, object }
@@ -222,7 +241,7 @@ impl ReadError {
 
 struct GitSource<'r> {
     repository: &'r Repository,
-    odb: Odb<'r>,
+    blobs: Blobs<'r>,
     fetched: Fetched,
     commit: &'r Commit<'r>,
     /// Something in the archive says which commit it is of.
@@ -258,10 +277,10 @@ impl nar::Source for GitSource<'_> {
         match reference.kind {
             Kind::Gitlink => Ok(Node::Directory(BTreeMap::new())),
             Kind::Tree => self.entries(&reference.path, reference.oid, &reference.rules).map(Node::Directory),
-            Kind::Symlink => self.blob(reference.oid).map(Node::Symlink),
+            Kind::Symlink => self.blobs.next(reference.oid).map(Node::Symlink),
             Kind::File { executable, attributes } => {
                 let blob = ObjectId::from_bytes(reference.oid.as_bytes());
-                let content = self.blob(reference.oid)?;
+                let content = self.blobs.next(reference.oid)?;
                 let content = match (self.fetched, blob) {
                     (Fetched::Tarball, Some(blob)) => {
                         let formats = || {
@@ -281,23 +300,6 @@ impl nar::Source for GitSource<'_> {
 }
 
 impl GitSource<'_> {
-    fn blob(&self, oid: Oid) -> Result<Vec<u8>, ReadError> {
-        let failed = |error: &git2::Error| ReadError::of("blob", &oid.to_string(), error);
-        // The size stands in front: a bomb is refused before it is unpacked.
-        let (bytes, kind) = self.odb.read_header(oid).map_err(|error| failed(&error))?;
-        if kind != ObjectType::Blob {
-            return Err(ReadError::Unreadable {
-                kind: "blob",
-                object: oid.to_string(),
-                reason: format!("it is a {}", kind.str()),
-            });
-        }
-        if bytes > MAX_FILE {
-            return Err(ReadError::TooLarge { object: oid.to_string(), bytes });
-        }
-        self.odb.read(oid).map(|object| object.data().to_vec()).map_err(|error| failed(&error))
-    }
-
     /// What the directory holds of the source, by name: all but what attributes leave out.
     fn entries(
         &self,
@@ -316,7 +318,7 @@ impl GitSource<'_> {
             // Git does not follow a link here.
             && matches!(entry.filemode(), 0o100_644 | 0o100_755 | 0o100_664)
         {
-            rules = rules.with_file(&prefix, &self.blob(entry.id())?);
+            rules = rules.with_file(&prefix, &self.blobs.read(entry.id())?);
         }
         let mut entries = BTreeMap::new();
         for entry in &tree {

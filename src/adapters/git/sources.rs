@@ -5,11 +5,11 @@
 //! cannot read, are refused as it words it.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository};
 
-use super::nar::{Fetched, SourceFacts, rev_count, source_facts_cached, write_archive};
+use super::nar::{Fetched, Objects, SourceFacts, rev_count, source_facts_cached, write_archive};
 use super::nar_cache::NarCache;
 use crate::domain::flake::nar::NarHash;
 use crate::domain::id::ObjectId;
@@ -19,6 +19,8 @@ use crate::ports::{PortError, PortResult};
 /// An open repository.
 pub struct SourceRepository {
     repository: Repository,
+    /// Where its objects are, apart from alternates.
+    directories: Vec<PathBuf>,
     shown: String,
 }
 
@@ -34,7 +36,8 @@ impl SourceRepository {
                 .because(error.message().to_owned())
                 .hint("name a git directory or the top of a checkout")
         })?;
-        Ok(Self { repository, shown })
+        let directories = vec![repository.commondir().join("objects")];
+        Ok(Self { repository, directories, shown })
     }
 
     /// The commit that a revision names: a hash or the start of one, a tag, a branch, `HEAD~2`.
@@ -59,12 +62,16 @@ impl SourceRepository {
         }
     }
 
+    fn objects(&self) -> Objects<'_> {
+        Objects::of(&self.repository, &self.directories)
+    }
+
     /// What a lock records of a commit's source.
     ///
     /// # Errors
     /// As [`source_facts_cached`].
     pub fn facts(&self, commit: ObjectId, fetched: Fetched, cache: &NarCache) -> PortResult<SourceFacts> {
-        source_facts_cached(&self.repository, commit, fetched, cache)
+        source_facts_cached(self.objects(), commit, fetched, cache)
     }
 
     /// Write the NAR of a commit's source, at most `max_bytes` of it, and give its hash.
@@ -78,7 +85,7 @@ impl SourceRepository {
         out: impl Write,
         max_bytes: u64,
     ) -> PortResult<NarHash> {
-        write_archive(&self.repository, commit, fetched, out, max_bytes)
+        write_archive(self.objects(), commit, fetched, out, max_bytes)
     }
 
     /// `revCount` of a commit; `None` in a shallow repository.
