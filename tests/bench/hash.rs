@@ -1,5 +1,6 @@
 //! `lock hash` from the object database: megabytes a second over packed sources of several
-//! shapes, and the time for a module of 100 files, warm; in this process and by the program.
+//! shapes, and the time for a module of 100 files; from its blobs and from the cache of hashes by
+//! tree; in this process and by the program.
 //!
 //! Beside each: `git archive` of the same commit with SHA-256 over its output, which reads and
 //! hashes the same bytes, and with `LAMBDA_OS_NIX` (`tests/nix.sh`) `nix hash path` of the files
@@ -118,6 +119,24 @@ fn measure(name: &str, at: &Path, home: &Path) {
         run(env!("CARGO_BIN_EXE_lambda-os"), home, &["lock", "hash", &git_dir, "HEAD"]);
     });
     row(&format!("{name}, the program"), bytes, time);
+    let known = NarCache::default();
+    let warm = || {
+        let repository = SourceRepository::open(at).expect("opened");
+        let commit = repository.commit("HEAD").expect("found");
+        repository.facts(commit, Fetched::Tarball, &known).expect("hashed");
+    };
+    warm();
+    row(&format!("{name}, known by its tree"), bytes, median(runs, warm));
+    let state = home.join("state").display().to_string();
+    let warm = || {
+        run(
+            env!("CARGO_BIN_EXE_lambda-os"),
+            home,
+            &["--state-dir", &state, "lock", "hash", &git_dir, "HEAD"],
+        );
+    };
+    warm();
+    row(&format!("{name}, known by its tree, the program"), bytes, median(runs, warm));
     row(&format!("{name}, git archive and SHA-256"), bytes, median(runs, || archived(at)));
     if let Some(nix) = std::env::var_os("LAMBDA_OS_NIX") {
         let files = files.display().to_string();

@@ -180,6 +180,20 @@ fn repeated<T>(runs: usize, mut work: impl FnMut() -> T) -> Duration {
     median(times)
 }
 
+/// The time that this process had a processor: what a busy machine leaves as it is.
+fn processor(runs: usize, mut work: impl FnMut()) -> Duration {
+    let now = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Duration::try_from(time).expect("since the start")
+    };
+    let times = (0..runs).map(|_| {
+        let begun = now();
+        work();
+        now().saturating_sub(begun)
+    });
+    median(times.collect())
+}
+
 fn show(what: &str, time: Duration) {
     println!("{time:>12.3?}  {what}");
 }
@@ -196,12 +210,20 @@ fn read_and_print() {
     let of = format!("a lock of {nodes} nodes, {bytes} bytes");
     let ours = repeated(21, || Lock::parse(made.lock.as_bytes()).expect("it is a lock"));
     show(&format!("read {of}"), ours);
+    let read = || drop(black_box(Lock::parse_owned(made.lock.clone().into_bytes())));
+    let copied = processor(21, || drop(black_box(made.lock.clone())));
+    let busy = processor(21, read).saturating_sub(copied);
+    show(&format!("read and drop, processor time, {of}"), busy);
     let lock = Lock::parse(made.lock.as_bytes()).expect("it is a lock");
     assert!(lock.to_json() == made.lock, "it is printed as it was");
     show(&format!("print {of}"), repeated(21, || lock.to_json()));
     // Last: what it leaves behind of the heap would slow the others down.
     let values = repeated(21, || serde_json::from_str::<serde_json::Value>(&made.lock).expect("JSON"));
     show(&format!("serde_json to values, {of}"), values);
+    let value = || drop(black_box(serde_json::from_str::<serde_json::Value>(&made.lock)));
+    let values_busy = processor(21, value);
+    show(&format!("serde_json to values and drop, processor time, {of}"), values_busy);
+    ratio("serde_json to values / read, processor time", values_busy, busy);
     ratio("serde_json to values / read", values, ours);
 }
 
