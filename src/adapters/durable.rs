@@ -319,10 +319,10 @@ pub fn is_left_over(name: &str) -> bool {
         .is_some_and(|pid| pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists())
 }
 
-/// As [`is_left_over`], or a name of this process: for who knows that it writes nothing there now.
+/// True for any name that [`temp_name`] gave: for who knows that nobody writes there now.
 #[must_use]
-pub fn is_nobodys(name: &str) -> bool {
-    is_left_over(name) || named_by(name) == Some(std::process::id())
+pub fn is_temporary(name: &str) -> bool {
+    named_by(name).is_some()
 }
 
 /// The process that gave a temporary name.

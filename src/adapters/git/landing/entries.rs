@@ -155,7 +155,7 @@ fn remove_copy(disk: &dyn Disk, copy: &Path) {
     }
 }
 
-/// Remove the copies that processes left which are gone.
+/// Remove the copies that earlier landings left: there is one at a time.
 pub(super) fn sweep(disk: &dyn Disk, git_dir: &Path) {
     for found in std::fs::read_dir(git_dir).into_iter().flatten().flatten() {
         let name = found.file_name();
@@ -165,7 +165,7 @@ pub(super) fn sweep(disk: &dyn Disk, git_dir: &Path) {
             continue;
         };
         let stem = name.strip_suffix(".lock").unwrap_or(name);
-        if durable::is_nobodys(stem) {
+        if durable::is_temporary(stem) {
             let _ = disk.remove(&found.path());
         }
     }

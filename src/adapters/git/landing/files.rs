@@ -149,7 +149,7 @@ fn temp_name(name: &[u8]) -> std::ffi::OsString {
     temp
 }
 
-/// Remove the temporary files beside these steps that processes left which are gone.
+/// Remove the temporary files that earlier landings left beside these steps.
 pub(super) fn sweep(opened: &Opened, steps: &[Step]) {
     for step in steps.iter().filter(|step| !step.is_gitlink()) {
         let (parent, name) = step.split();
@@ -157,7 +157,8 @@ pub(super) fn sweep(opened: &Opened, steps: &[Step]) {
         let begin = [PREFIX.as_bytes(), name, b"."].concat();
         for found in std::fs::read_dir(through(&dir, b"")).into_iter().flatten().flatten() {
             let name = found.file_name();
-            let left = name.as_bytes().starts_with(&begin) && name.to_str().is_some_and(durable::is_nobodys);
+            let left =
+                name.as_bytes().starts_with(&begin) && name.to_str().is_some_and(durable::is_temporary);
             if left {
                 let _ = unlinkat(&dir, name.as_os_str(), AtFlags::empty());
             }

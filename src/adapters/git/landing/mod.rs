@@ -304,7 +304,8 @@ impl Lander<'_> {
                 Needed::Stays(why) => Some(why),
                 Needed::Move(ready) => match module::bring(around, &ready) {
                     Ok(stays) => stays,
-                    Err(error) if error.fatal => return Err(error),
+                    // What began is finished by landing again.
+                    Err(error) if error.fatal || ready.is_begun(landing) => return Err(error),
                     // The change is applied; a checkout that did not follow is for a person.
                     Err(error) => Some(said(&error)),
                 },

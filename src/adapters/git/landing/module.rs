@@ -51,6 +51,13 @@ pub(super) struct Ready {
     head_moved: bool,
 }
 
+impl Ready {
+    /// True while this landing holds the checkout's index: something of it may be changed.
+    pub(super) fn is_begun(&self, landing: &Landing) -> bool {
+        lock::is_ours(&self.opened.git.dirs.git_dir, &lock::marker(landing))
+    }
+}
+
 /// Where things are that every submodule needs.
 #[derive(Clone, Copy)]
 pub(super) struct Around<'a> {

@@ -98,11 +98,11 @@ fn place(disk: &dyn Disk, into: &Path, temp: &Path, name: &str) -> PortResult<()
     disk.sync_dir(&packs).map_err(|error| not_written("the directory", &packs, WriteError::Unknown(error)))
 }
 
-/// Remove the directories that transfers left whose processes are gone.
+/// Remove the directories that earlier transfers left.
 fn sweep(_: &dyn Disk, into: &Path) {
     for found in std::fs::read_dir(into).into_iter().flatten().flatten() {
         let name = found.file_name();
-        let left = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && durable::is_nobodys(name));
+        let left = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && durable::is_temporary(name));
         if left {
             let _ = std::fs::remove_dir_all(found.path());
         }
