@@ -9,8 +9,8 @@
 mod support;
 mod world;
 
+mod hidden;
 mod named;
-
 mod old;
 
 use std::collections::BTreeMap;

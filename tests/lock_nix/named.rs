@@ -7,14 +7,14 @@ use super::{Ask, Nix, Outcome, compare};
 use crate::support::{git, temp_dir};
 
 /// A directory with a root flake and git sources beside it; removed when dropped.
-struct Case {
+pub(super) struct Case {
     _temp: tempfile::TempDir,
-    dir: PathBuf,
-    nix: Nix,
+    pub(super) dir: PathBuf,
+    pub(super) nix: Nix,
 }
 
 impl Case {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let temp = temp_dir();
         let dir = fs::canonicalize(temp.path()).expect("it is there");
         let nix = Nix::new(&dir.join("home"))?;
@@ -23,7 +23,7 @@ impl Case {
     }
 
     /// A file, in directories that are made; `@` stands for the directory of the case.
-    fn write(&self, path: &str, text: &str) -> &Self {
+    pub(super) fn write(&self, path: &str, text: &str) -> &Self {
         let file = self.dir.join(path);
         fs::create_dir_all(file.parent().unwrap_or(Path::new("/"))).expect("a directory is made");
         fs::write(file, text.replace('@', &self.dir.display().to_string())).expect("it is written");
@@ -31,12 +31,12 @@ impl Case {
     }
 
     /// A `flake.nix` with these inputs.
-    fn flake(&self, path: &str, inputs: &str) -> &Self {
+    pub(super) fn flake(&self, path: &str, inputs: &str) -> &Self {
         self.write(&format!("{path}/flake.nix"), &format!("{{ {inputs} outputs = _: {{ }}; }}"))
     }
 
     /// Everything in it committed.
-    fn commit(&self, path: &str) -> &Self {
+    pub(super) fn commit(&self, path: &str) -> &Self {
         let dir = self.dir.join(path);
         if !dir.join(".git").exists() {
             git(&dir, ["init", "-q", "-b", "main"]);
@@ -47,7 +47,7 @@ impl Case {
     }
 
     #[track_caller]
-    fn equal(&self, ask: &Ask) -> String {
+    pub(super) fn equal(&self, ask: &Ask) -> String {
         match compare(&self.nix, &self.dir.join("root"), ask) {
             Outcome::Equal => fs::read_to_string(self.dir.join("root/flake.lock")).unwrap_or_default(),
             Outcome::BothRefuse(why) => panic!("both refuse: {why}"),
@@ -56,7 +56,7 @@ impl Case {
     }
 
     #[track_caller]
-    fn refused(&self, ask: &Ask) -> String {
+    pub(super) fn refused(&self, ask: &Ask) -> String {
         match compare(&self.nix, &self.dir.join("root"), ask) {
             Outcome::BothRefuse(why) => why,
             Outcome::Equal => panic!("both accept it"),

@@ -106,20 +106,28 @@ pub(super) struct World {
     plain: bool,
     /// The root overrides nothing.
     pub(super) bare: bool,
+    /// Every source's lock is the one of its own `flake.nix`, or not there; and inputs follow others
+    /// more often.
+    tidy: bool,
 }
 
 impl World {
     /// In an empty directory.
     pub(super) fn new(dir: &Path, seed: u64) -> Self {
-        Self::with(dir, seed, false)
+        Self::with(dir, seed, false, false)
+    }
+
+    /// The same, where no source has a lock that is not that of its `flake.nix`.
+    pub(super) fn tidy(dir: &Path, seed: u64) -> Self {
+        Self::with(dir, seed, false, true)
     }
 
     /// The same, with nothing that Nix 2.8 locks otherwise.
     pub(super) fn plain(dir: &Path, seed: u64) -> Self {
-        Self::with(dir, seed, true)
+        Self::with(dir, seed, true, false)
     }
 
-    fn with(dir: &Path, seed: u64, plain: bool) -> Self {
+    fn with(dir: &Path, seed: u64, plain: bool, tidy: bool) -> Self {
         let root = dir.join("root");
         fs::create_dir_all(&root).expect("a directory is made");
         let mut world = Self {
@@ -131,6 +139,7 @@ impl World {
             time: 1_790_000_000,
             plain,
             bare: plain && seed % 2 == 1,
+            tidy,
         };
         // Plain directories as `path:` inputs: one leaf, one with an input.
         for name in ["p0", "p1"] {
@@ -172,12 +181,18 @@ impl World {
             let note = self.random.next().to_string();
             fs::write(path.join("data"), note).expect("it is written");
         }
-        if self.random.percent(75) {
+        if self.tidy {
+            for dir in ["", "sub"].iter().filter(|dir| path.join(dir).join("flake.nix").exists()) {
+                if !self.random.percent(75) || !lock_in_place(&path, dir) {
+                    let _ = fs::remove_file(path.join(dir).join("flake.lock"));
+                }
+            }
+        } else if self.random.percent(75) {
             lock_in_place(&path, "");
         } else if self.random.percent(30) {
             let _ = fs::remove_file(path.join("flake.lock"));
         }
-        if path.join("sub/flake.nix").exists() && self.random.percent(40) {
+        if !self.tidy && path.join("sub/flake.nix").exists() && self.random.percent(40) {
             lock_in_place(&path, "sub");
         }
         self.time += 60;
@@ -234,13 +249,18 @@ impl World {
         }
     }
 
-    /// Move some sources, and perhaps the root's wishes.
-    pub(super) fn change(&mut self) {
+    /// Move some sources.
+    pub(super) fn change_sources(&mut self) {
         for number in 0..self.sources.len() {
             if self.random.percent(40) {
                 self.write_source(number, false);
             }
         }
+    }
+
+    /// Move some sources, and perhaps the root's wishes.
+    pub(super) fn change(&mut self) {
+        self.change_sources();
         // 2.8 keeps other inputs when an override is gone: with overrides the root stays as it is.
         let overrides = self.inputs.values().any(|input| !input.inputs.is_empty());
         if self.random.percent(60) && !(self.plain && overrides) {
@@ -255,8 +275,14 @@ impl World {
         for _ in 0..count {
             names.push(*self.random.pick(&NAMES));
         }
+        let follows = match (self.plain, self.tidy) {
+            (true, _) if !root => 0,
+            // What sources say themselves is what is assumed.
+            (_, true) if !root => 40,
+            _ => 14,
+        };
         for name in names.clone() {
-            let mut wanted = self.wanted(below, &names, sub, if self.plain && !root { 0 } else { 14 });
+            let mut wanted = self.wanted(below, &names, sub, follows);
             if self.random.percent(35) && !(self.plain && (self.bare || !root)) {
                 let depth = if self.plain { 1 } else { 1 + self.random.below(3) };
                 wanted.inputs = self.overrides(below, &names, depth);
@@ -343,8 +369,8 @@ fn commit(repository: &Repository, time: i64) -> String {
 }
 
 /// Our own lock of a flake in a source, as its author would have committed it; left as it is when
-/// it cannot be made.
-fn lock_in_place(top: &Path, dir: &str) {
+/// it cannot be made, which is `false`.
+fn lock_in_place(top: &Path, dir: &str) -> bool {
     let place = top.join(dir);
     let before = fs::read(place.join("flake.lock")).ok();
     if let Ok(made) = ours(top, dir, before.as_deref(), &BTreeMap::new()) {
@@ -352,7 +378,9 @@ fn lock_in_place(top: &Path, dir: &str) {
         if made.differs_from(lock.as_ref()) {
             fs::write(place.join("flake.lock"), made.lock.to_json()).expect("it is written");
         }
+        return true;
     }
+    false
 }
 
 /// What we make of a flake.
