@@ -174,7 +174,7 @@ fn parse_update(argument: &str) -> Result<(InputPath, Update), Failure> {
 fn refuse_unknown(made: &Relocked) -> Result<(), Failure> {
     let unknown = made.warnings.iter().find_map(|warning| match warning {
         Warning::NotUpdated(path) => Some(path),
-        Warning::NoSuchInput { .. } => None,
+        Warning::NoSuchInput { .. } | Warning::Unlocked { .. } => None,
     });
     let Some(path) = unknown else { return Ok(()) };
     let name = path.join("/");
@@ -203,7 +203,7 @@ impl Flake {
         let file = dir.join("flake.lock");
         let lock = match std::fs::read(&file) {
             Ok(bytes) => {
-                let (lock, text) = Lock::parse_owned(bytes).map_err(|error| {
+                let (lock, text) = Lock::parse_for_relock(bytes).map_err(|error| {
                     Failure::new(Exit::Failed, format!("cannot read {}: {error}", shown(&file)))
                 })?;
                 Some((text, lock))

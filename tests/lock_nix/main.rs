@@ -11,6 +11,7 @@ mod world;
 
 mod hidden;
 mod named;
+mod odd;
 mod old;
 
 use std::collections::BTreeMap;
@@ -129,7 +130,7 @@ enum Outcome {
 fn compare(nix: &Nix, root: &Path, ask: &Ask) -> Outcome {
     let file = root.join("flake.lock");
     let before = fs::read(&file).ok();
-    let lock = before.as_deref().and_then(|bytes| Lock::parse(bytes).ok());
+    let lock = before.clone().and_then(|bytes| Some(Lock::parse_for_relock(bytes).ok()?.0));
     let used = if matches!(ask, Ask::UpdateAll) { None } else { before.as_deref() };
     let mine = ours(root, "", used, &ask.updates()).map(|made| {
         if made.differs_from(lock.as_ref()) {

@@ -374,7 +374,7 @@ fn lock_in_place(top: &Path, dir: &str) -> bool {
     let place = top.join(dir);
     let before = fs::read(place.join("flake.lock")).ok();
     if let Ok(made) = ours(top, dir, before.as_deref(), &BTreeMap::new()) {
-        let lock = before.as_deref().and_then(|bytes| Lock::parse(bytes).ok());
+        let lock = before.clone().and_then(|bytes| Some(Lock::parse_for_relock(bytes).ok()?.0));
         if made.differs_from(lock.as_ref()) {
             fs::write(place.join("flake.lock"), made.lock.to_json()).expect("it is written");
         }
@@ -391,7 +391,8 @@ pub(super) fn ours(
     updates: &BTreeMap<Vec<String>, Update>,
 ) -> Result<Relocked, String> {
     let flake = fs::read(top.join(dir).join("flake.nix")).map_err(|error| error.to_string())?;
-    let lock = before.map(Lock::parse).transpose().map_err(|error| error.to_string())?;
+    let lock = before.map(|bytes| Lock::parse_for_relock(bytes.to_vec())).transpose();
+    let lock = lock.map_err(|error| error.to_string())?.map(|(lock, _)| lock);
     let request = Request { flake_nix: &flake, dir, lock: lock.as_ref(), updates, strict: false };
     relock(request, &LocalSources::new(top)).map_err(|error| error.to_string())
 }

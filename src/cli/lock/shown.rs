@@ -193,6 +193,11 @@ fn warning(warning: &Warning) -> String {
             format!("{} has no input {}, and flake.nix overrides it", shown(of), text::quoted(name))
         }
         Warning::NotUpdated(path) => format!("{} is no input that can be locked", shown(path)),
+        Warning::Unlocked { at, node, reference } => format!(
+            "the lock of {} knows {} ({reference}) by its content alone: it names no revision",
+            shown(at),
+            text::quoted(node)
+        ),
     }
 }
 

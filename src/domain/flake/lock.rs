@@ -182,6 +182,21 @@ impl Lock {
         Ok((lock, whole))
     }
 
+    /// The lock before a new one is made, as Nix reads it then: as
+    /// [`parse_owned`](Self::parse_owned), and inputs may follow each other in a
+    /// circle (2.8 wrote such locks) and come to nothing. Whether the new lock has one is seen
+    /// when it is made.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), but for [`LockError::FollowsCycle`].
+    pub fn parse_for_relock(bytes: Vec<u8>) -> Result<(Self, Arc<String>), LockError> {
+        let whole = parse::text(bytes)?;
+        let mut lock = parse::parse(&whole)?;
+        // What it says is noted in the targets as well.
+        let _circle = resolve::resolve_all(&mut lock.nodes, lock.root);
+        Ok((lock, whole))
+    }
+
     /// The format's version: 5, 6 or 7.
     #[must_use]
     pub fn version(&self) -> u32 {
@@ -235,6 +250,23 @@ impl Lock {
             )?;
         }
         Ok(here)
+    }
+
+    /// Every node that the root reaches without a `follows`: those that Nix reads.
+    #[must_use]
+    pub fn owned_nodes(&self) -> BTreeSet<NodeId> {
+        let mut seen = BTreeSet::from([self.root]);
+        let mut open = vec![self.root];
+        while let Some(id) = open.pop() {
+            for input in self.node(id).inputs.values() {
+                if let InputEdge::Node(target) = input.edge
+                    && seen.insert(target)
+                {
+                    open.push(target);
+                }
+            }
+        }
+        seen
     }
 
     /// Every node that the root reaches, each with its first shortest input path, nearest first.

@@ -23,10 +23,10 @@ enum Answer {
     Done(Option<NodeId>),
 }
 
-/// Fill in every `target`.
+/// Fill in every `target`; what is in a circle, or leads into one, comes to nothing.
 ///
 /// # Errors
-/// When inputs follow each other in a circle.
+/// With the first circle of inputs that follow each other, when all are filled in.
 pub(super) fn resolve_all(nodes: &mut [Node], root: NodeId) -> Result<(), LockError> {
     // Inputs are numbered node by node, in the order of their names.
     let mut first = Vec::with_capacity(nodes.len());
@@ -48,6 +48,7 @@ pub(super) fn resolve_all(nodes: &mut [Node], root: NodeId) -> Result<(), LockEr
     // Neighbours mostly follow paths that begin alike: the steps of the last path, each with the
     // node that it is from and the input that it came to.
     let mut trail: Vec<(NodeId, &str, usize)> = Vec::new();
+    let mut circle = None;
     for start in 0..total {
         if answers[start] != Answer::Open {
             continue;
@@ -91,10 +92,14 @@ pub(super) fn resolve_all(nodes: &mut [Node], root: NodeId) -> Result<(), LockEr
                 }
                 Some((next, Answer::Underway)) => {
                     let label = |input: usize| format!("{}.{}", nodes[edges[input].0].key, edges[input].1);
-                    let from = stack.iter().position(|walk| walk.input == next).unwrap_or(0);
-                    let mut cycle: Vec<String> = stack[from..].iter().map(|walk| label(walk.input)).collect();
-                    cycle.push(label(next));
-                    return Err(LockError::FollowsCycle { cycle });
+                    if circle.is_none() {
+                        let from = stack.iter().position(|walk| walk.input == next).unwrap_or(0);
+                        let on_it = stack[from..].iter().map(|walk| walk.input).chain([next]);
+                        circle = Some(LockError::FollowsCycle { cycle: on_it.map(label).collect() });
+                    }
+                    if let Some(walk) = stack.pop() {
+                        answers[walk.input] = Answer::Done(None);
+                    }
                 }
             }
         }
@@ -106,5 +111,5 @@ pub(super) fn resolve_all(nodes: &mut [Node], root: NodeId) -> Result<(), LockEr
             input.target = target;
         }
     }
-    Ok(())
+    circle.map_or(Ok(()), Err)
 }

@@ -133,3 +133,17 @@ fn a_followed_input_that_is_not_there_is_said_and_not_guessed() {
         Lock::parse(lock(r#""a": ["nowhere", "b"]"#, "").as_bytes()).expect("the lock itself is whole");
     assert_eq!(parsed.root_inputs().collect::<Vec<_>>(), [("a", None)]);
 }
+
+#[test]
+fn before_a_new_lock_a_circle_comes_to_nothing_and_the_rest_to_what_it_is() {
+    let file = lock(
+        r#""a": ["b"], "b": ["a"], "c": ["a", "x"], "d": "d", "e": ["d"]"#,
+        &format!(r#", "d": {{"inputs": {{"f": ["d", "f"]}}, {LOCKED}}}"#),
+    );
+    assert!(Lock::parse(file.as_bytes()).is_err());
+    let (parsed, _) = Lock::parse_for_relock(file.into_bytes()).expect("it is well formed");
+    let found: Vec<(&str, bool)> = parsed.root_inputs().map(|(name, node)| (name, node.is_some())).collect();
+    assert_eq!(found, [("a", false), ("b", false), ("c", false), ("d", true), ("e", true)]);
+    assert_eq!(parsed.resolve(&["e"]), parsed.resolve(&["d"]));
+    assert!(parsed.resolve(&["d", "f"]).is_err());
+}

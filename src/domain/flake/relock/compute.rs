@@ -32,6 +32,8 @@ pub(super) struct Computed {
     pub(super) nodes: Vec<Node>,
     pub(super) warnings: Vec<Warning>,
     pub(super) assumed: BTreeSet<InputPath>,
+    /// The first input that names no revision: Nix does not write a lock with it.
+    pub(super) unlocked: Option<(InputPath, FlakeRef)>,
 }
 
 /// A flake whose inputs are being locked. Its input path is the walk's, as far as `depth`.
@@ -81,6 +83,7 @@ pub(super) struct Walk<'a> {
     parents: Vec<FlakeRef>,
     warnings: Vec<Warning>,
     assumed: BTreeSet<InputPath>,
+    unlocked: Option<(InputPath, FlakeRef)>,
 }
 
 /// All nodes of the new lock.
@@ -94,9 +97,6 @@ pub(super) fn compute<'a>(
 ) -> Result<Computed, RelockError> {
     let flake = nix_reader::read(request.flake_nix)
         .map_err(|error| RelockError::FlakeNix { at: InputPath::new(), error })?;
-    if let Some(lock) = request.lock {
-        check_locked(lock, &[])?;
-    }
     let mut walk = Walk {
         sources,
         path: Vec::new(),
@@ -109,7 +109,11 @@ pub(super) fn compute<'a>(
         parents: Vec::new(),
         warnings: Vec::new(),
         assumed: BTreeSet::new(),
+        unlocked: None,
     };
+    if let Some(lock) = request.lock {
+        walk.check_locked(lock)?;
+    }
     walk.nodes.push(Node { flake: true, ..Node::default() });
     let root = Flake {
         inputs: wanted(&flake.inputs, &[]),
@@ -135,7 +139,8 @@ pub(super) fn compute<'a>(
         return Err(RelockError::Needs(walk.needed));
     }
     walk.warnings.extend(walk.updates.unmet().map(Warning::NotUpdated));
-    Ok(Computed { nodes: walk.nodes, warnings: walk.warnings, assumed: walk.assumed })
+    let Walk { nodes, warnings, assumed, unlocked, .. } = walk;
+    Ok(Computed { nodes, warnings, assumed, unlocked })
 }
 
 /// The inputs as the `flake.nix` at `flake` has them.
@@ -143,29 +148,30 @@ fn wanted(specs: &BTreeMap<String, InputSpec>, flake: &[SharedStr]) -> Vec<(Shar
     specs.iter().map(|(name, spec)| (name.into(), Wanted::of(spec, flake))).collect()
 }
 
-/// A lock names every source by what cannot change, or Nix does not read it.
-fn check_locked(lock: &Lock, at: &[SharedStr]) -> Result<(), RelockError> {
-    // Every node, also those that nothing reaches: cheaper than telling them apart, and Nix
-    // writes none.
-    for (_, node) in lock.nodes() {
-        if let Some(locked) = &node.locked
-            && !locked.is_locked()
-            && locked.relative_path().is_none()
-        {
-            return Err(RelockError::Unlocked {
-                at: shared::owned(at),
-                node: node.key.as_str().to_owned(),
-                reference: error::reference(locked),
-            });
-        }
-    }
-    Ok(())
-}
-
 impl Walk<'_> {
     /// The path of the input at hand, for people.
     pub(super) fn at(&self) -> InputPath {
         shared::owned(&self.path)
+    }
+
+    /// A lock names every source by what cannot change, or at least by its content, or Nix does
+    /// not read it (`lockfile.cc: LockedNode`).
+    fn check_locked(&mut self, lock: &Lock) -> Result<(), RelockError> {
+        // Telling what the root reaches costs more than looking at every node, and is rarely needed.
+        let mut reached = None;
+        for (id, node) in lock.nodes() {
+            let Some(locked) = node.locked.as_ref().filter(|locked| !is_fixed(locked)) else { continue };
+            if !reached.get_or_insert_with(|| lock.owned_nodes()).contains(&id) {
+                continue;
+            }
+            let (at, node) = (self.at(), node.key.as_str().to_owned());
+            let reference = error::reference(locked);
+            if locked.nar_hash().is_none() {
+                return Err(RelockError::Unlocked { at, node, reference });
+            }
+            self.warnings.push(Warning::Unlocked { at, node, reference });
+        }
+        Ok(())
     }
 
     /// Lock the inputs of one flake.
@@ -349,11 +355,11 @@ impl Walk<'_> {
         }
         let lock = self
             .file(&read.place, "flake.lock", &reference)?
-            .map(|bytes| Lock::parse_owned(bytes).map(|(lock, _)| lock))
+            .map(|bytes| Lock::parse_for_relock(bytes).map(|(lock, _)| lock))
             .transpose()
             .map_err(|error| RelockError::FlakeLock { at: self.at(), error })?;
         if let Some(lock) = &lock {
-            check_locked(lock, &self.path)?;
+            self.check_locked(lock)?;
         }
         self.parents.push(reference);
         let depth = self.path.len();
@@ -379,9 +385,8 @@ impl Walk<'_> {
     /// A node for the input at hand.
     fn add(&mut self, parent_node: usize, name: &SharedStr, asked: Asked) -> Result<usize, RelockError> {
         let Asked { locked, original, flake, parent } = asked;
-        if !locked.is_locked() && locked.relative_path().is_none() {
-            let reference = error::reference(&locked);
-            return Err(RelockError::WouldBeUnlocked { at: self.at(), reference });
+        if !is_fixed(&locked) && self.unlocked.is_none() {
+            self.unlocked = Some((self.at(), locked.clone()));
         }
         if self.nodes.len() >= MAX_NODES {
             return Err(RelockError::TooLarge { at: self.at(), what: "more nodes than are read" });
@@ -392,6 +397,11 @@ impl Walk<'_> {
         self.attach(parent_node, name, InputEdge::Node(NodeId::at(node)));
         Ok(node)
     }
+}
+
+/// Whether a node says what its source is for ever; of a relative one, the flake around it does.
+fn is_fixed(locked: &FlakeRef) -> bool {
+    locked.is_locked() || locked.relative_path().is_some()
 }
 
 /// What a node says about its source.

@@ -48,7 +48,7 @@ pub enum RelockError {
         /// Where and what.
         error: LockError,
     },
-    /// A lock that names a source by something that can change.
+    /// A lock that names a source by something that can change, and not its content either.
     #[error("{} holds the unlocked input {reference} at {}", file(at, "flake.lock"), text::quoted(node))]
     Unlocked {
         /// Whose lock.
@@ -59,7 +59,7 @@ pub enum RelockError {
         reference: String,
     },
     /// The new lock would hold a source by something that can change.
-    #[error("the input {} would be unlocked: {reference} names no revision and no content", shown(at))]
+    #[error("the input {} would be unlocked: {reference} names no revision", shown(at))]
     WouldBeUnlocked {
         /// Where it is.
         at: InputPath,

@@ -6,13 +6,19 @@
 //!
 //! The algorithm is Nix's (`libflake/flake.cc: lockFlake`, as of 2.34), in these files:
 //! `compute` decides for every input whether its locked node is kept or a new one is made, with
-//! the `overrides` of the flakes above it, and `ask`s sources; `follow` then checks that what is followed exists; [`Lock::to_json`] gives the bytes.
+//! the `overrides` of the flakes above it, and `ask`s sources; `follow` then checks that what is
+//! followed exists; [`Lock::to_json`] gives the bytes.
 //!
 //! In one point less is asked than Nix asks: where it would fetch a kept source only to see
 //! whether `follows` inside it still stand, and that source is not at hand, they are kept as they
 //! are and the input is named in [`Relocked::assumed`]. The source's revision has not changed, so
 //! neither has what it says; what could have changed is an override in a flake above it that said
 //! the same and is gone. [`Request::strict`] asks for the source.
+//!
+//! A lock that knows a source by its content alone (no revision: Nix makes such locks with
+//! `--allow-dirty-locks`) is read with a warning, as Nix does, and no other lock is made with that
+//! source in it. Nix then leaves the file as it is, which `nix flake update` calls a success; here
+//! it is [`RelockError::WouldBeUnlocked`].
 
 mod ask;
 mod compute;
@@ -122,6 +128,16 @@ pub enum Warning {
     },
     /// An input that should move is none, or follows another one.
     NotUpdated(InputPath),
+    /// A lock knows a source by its content alone, without a revision to fetch it by: nobody who
+    /// has not got it can.
+    Unlocked {
+        /// Whose lock.
+        at: InputPath,
+        /// The node.
+        node: String,
+        /// What it is, shown.
+        reference: String,
+    },
 }
 
 impl Relocked {
@@ -151,7 +167,7 @@ impl Relocked {
 /// # Errors
 /// With what Nix would refuse, or every source that is needed and not at hand.
 pub fn relock(request: Request<'_>, sources: &dyn FlakeSources) -> Result<Relocked, RelockError> {
-    finished(compute::compute(request, None, sources)?)
+    finished(compute::compute(request, None, sources)?, request.lock)
 }
 
 /// As [`relock`], of these inputs of the root alone: all others stay as they are locked, also where
@@ -164,13 +180,20 @@ pub fn relock_only(
     only: &BTreeSet<String>,
     sources: &dyn FlakeSources,
 ) -> Result<Relocked, RelockError> {
-    finished(compute::compute(request, Some(only), sources)?)
+    finished(compute::compute(request, Some(only), sources)?, request.lock)
 }
 
-fn finished(computed: compute::Computed) -> Result<Relocked, RelockError> {
+fn finished(computed: compute::Computed, before: Option<&Lock>) -> Result<Relocked, RelockError> {
     follow::check(&computed.nodes)?;
     let lock = Lock::from_nodes(computed.nodes).map_err(RelockError::Circle)?;
-    Ok(Relocked { lock, warnings: computed.warnings, assumed: computed.assumed })
+    let made = Relocked { lock, warnings: computed.warnings, assumed: computed.assumed };
+    // Left as it is, such a lock is only warned of.
+    if let Some((at, locked)) = computed.unlocked
+        && made.differs_from(before)
+    {
+        return Err(RelockError::WouldBeUnlocked { at, reference: error::reference(&locked) });
+    }
+    Ok(made)
 }
 
 #[cfg(test)]

@@ -332,3 +332,33 @@ fn a_lock_that_only_looks_different_keeps_its_bytes() {
     let none = relocked(&sources, "", None, &[], false).expect("there is nothing to lock");
     assert!(!none.differs_from(None) && made.differs_from(None));
 }
+
+#[test]
+fn a_source_without_a_revision_is_warned_of_and_not_written_again() {
+    let sources = table();
+    let made = relocked(&sources, &urls("pkgs sdk"), None, &[], false).expect("all is at hand");
+    let json = made.lock.to_json();
+    let at = json.find("\"rev\"").expect("it is locked");
+    let end = at + json[at..].find(',').expect("more follows");
+    let by_content = format!("{}{}", &json[..at], &json[end + 1..]);
+    let lock = Lock::parse(by_content.as_bytes()).expect("it is a lock");
+    let warning = Warning::Unlocked {
+        at: Vec::new(),
+        node: "pkgs".to_owned(),
+        reference: "git+https://x.org/pkgs".to_owned(),
+    };
+    let kept = relocked(&sources, &urls("pkgs sdk"), Some(&lock), &[], false).expect("it is as it was");
+    assert_eq!((&kept.lock, kept.warnings), (&lock, vec![warning]));
+    assert_eq!(
+        relocked(&sources, &urls("pkgs"), Some(&lock), &[], false),
+        Err("the input pkgs would be unlocked: git+https://x.org/pkgs names no revision".to_owned())
+    );
+    assert!(relocked(&sources, &urls("pkgs sdk"), Some(&lock), &[("pkgs", None)], false).is_ok());
+
+    let by_nothing = by_content.replacen("\"narHash\": \"pkgs1\",", "", 1);
+    let lock = Lock::parse(by_nothing.as_bytes()).expect("it is a lock");
+    assert_eq!(
+        relocked(&sources, &urls("pkgs sdk"), Some(&lock), &[("pkgs", None)], false),
+        Err("flake.lock holds the unlocked input git+https://x.org/pkgs at \"pkgs\"".to_owned())
+    );
+}
