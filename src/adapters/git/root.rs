@@ -1,4 +1,4 @@
-//! Both ends of the superproject's history: HEAD, and the first commit, which all its clones share.
+//! The beginning of the superproject's history: the first commit, which all its clones share.
 
 use super::GitRepository;
 use super::files::{Read, Trouble};
@@ -18,17 +18,6 @@ impl GitRepository {
         self.walk_first_parents().map_err(|trouble| {
             PortError::failed("cannot find the first commit of the superproject").because(trouble)
         })
-    }
-
-    /// The commit that HEAD names; `None` on an unborn branch.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn head_commit(&self) -> PortResult<Option<ObjectId>> {
-        let opened = self.opened(&SnapshotOptions::default());
-        opened
-            .map(|opened| opened.head.id)
-            .map_err(|trouble| PortError::failed("cannot read the superproject's HEAD").because(trouble))
     }
 
     fn walk_first_parents(&self) -> Read<Option<ObjectId>> {

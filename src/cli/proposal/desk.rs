@@ -57,7 +57,7 @@ impl Desk {
                 .hint(format!("lambda-os proposal show {}", case.id.short())));
             }
         }
-        let head = open.repository.head_commit()?.ok_or_else(|| {
+        let head = open.repository.head()?.ok_or_else(|| {
             Failure::new(Exit::Failed, "cannot derive a change: the superproject has no commit")
         })?;
         let discovery = open.repository.discover()?;
