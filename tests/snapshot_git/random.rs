@@ -71,7 +71,7 @@ fn edit(world: &World, dice: &mut Dice) -> String {
         }
         8 => {
             let _ = std::fs::remove_file(&path);
-            let _ = std::os::unix::fs::symlink(dice.pick(&["a", "d", "/nowhere"]), &path);
+            let _ = std::os::unix::fs::symlink(dice.pick(&["a", "d", "no/such/place"]), &path);
             format!("link {name}")
         }
         9 => {

@@ -225,7 +225,10 @@ fn run(invocation: Invocation) -> Result<Vec<u8>, String> {
     match invocation.run() {
         Ok(output) if output.status.success() => Ok(output.stdout),
         Ok(output) => Err(format!("Nix says: {}", complaint(&output.stderr))),
-        Err(ProcessError::Start { source, .. }) if source.kind() == ErrorKind::NotFound => {
+        // A file where a directory of its path should be is no program either.
+        Err(ProcessError::Start { source, .. })
+            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+        {
             Err("there is no nix program to ask for it".to_owned())
         }
         Err(error) => Err(super::chain(&error)),
