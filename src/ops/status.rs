@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use crate::domain::module::RefusedModule;
+use crate::domain::proposal::Stage;
 use crate::domain::report::Findings;
 use crate::domain::state::State;
 use crate::domain::upgrade::{self, Upgrade};
@@ -51,6 +52,7 @@ pub fn age_ms(known: &Known<'_>) -> Option<i64> {
 pub fn attention(known: &Known<'_>) -> Vec<Attention> {
     let mut all = Vec::new();
     cycle(known, &mut all);
+    applications(known, &mut all);
     if let Some(findings) = known.findings {
         modules(findings, &mut all);
     }
@@ -60,9 +62,10 @@ pub fn attention(known: &Known<'_>) -> Vec<Attention> {
 /// True when a module or the cycle is in trouble, or nothing is known.
 #[must_use]
 pub fn is_degraded(known: &Known<'_>) -> bool {
-    let mut of_the_cycle = Vec::new();
-    cycle(known, &mut of_the_cycle);
-    !of_the_cycle.is_empty() || known.findings.is_none_or(Findings::is_degraded)
+    let mut urgent = Vec::new();
+    cycle(known, &mut urgent);
+    applications(known, &mut urgent);
+    !urgent.is_empty() || known.findings.is_none_or(Findings::is_degraded)
 }
 
 fn say(
@@ -109,6 +112,23 @@ fn cycle(known: &Known<'_>, all: &mut Vec<Attention>) {
     if let Some(age) = age_ms(known).filter(|age| *age > known.stale_after_ms) {
         let next = if known.running { "see what holds it: lambda-os audit log" } else { look };
         say(all, "cycle", "old", format!("the last look is {} old", span(age)), next);
+    }
+}
+
+/// Applications that neither ended nor can end by themselves.
+fn applications(known: &Known<'_>, all: &mut Vec<Attention>) {
+    if let Some(open) = &known.state.open_apply
+        && !known.running
+    {
+        let cause = format!("applying it to {} began and its end is not known", open.reference);
+        let next = "lambda-os run --once finishes or undoes it";
+        say(all, &open.proposal.short(), "interrupted", cause, next);
+    }
+    for (id, record) in &known.state.proposals {
+        if let Stage::Stuck { reason } = &record.stage {
+            let next = format!("lambda-os proposal show {0}, and git log -2", id.short());
+            say(all, &id.short(), "stuck", reason, next);
+        }
     }
 }
 
@@ -167,8 +187,9 @@ pub fn span(ms: i64) -> String {
 mod tests {
     use super::*;
     use crate::domain::event::Event;
-    use crate::domain::id::{Cid, ModuleName, RepoPath};
+    use crate::domain::id::{ChangeId, Cid, ModuleName, ObjectId, ProposalId, RepoPath};
     use crate::domain::plan::Plan;
+    use crate::domain::proposal::{Purpose, Track};
     use crate::domain::state::LastCycle;
     use crate::domain::upgrade::Status;
 
@@ -260,6 +281,48 @@ mod tests {
         let fine = found(Status::UpToDate);
         let expect = vec!["cycle interrupted".to_owned(), "cycle old".to_owned()];
         assert_eq!(said(&state, Some(&fine), false), (expect, true));
+    }
+
+    #[test]
+    fn an_application_without_an_end_is_said_unless_it_runs_and_a_stuck_one_always() {
+        let fine = found(Status::UpToDate);
+        let proposal = ProposalId(Cid::of(b"proposal"));
+        let commit = |byte| ObjectId::from_bytes(&[byte; 20]).unwrap();
+        let mut state = ended("ok", 0);
+        let made = Event::ProposalMade {
+            proposal,
+            change: ChangeId(Cid::of(b"change")),
+            purpose: Purpose::Upgrade,
+            track: Track::Leaf,
+            pins: Vec::new(),
+            base: commit(1),
+            tree: commit(2),
+            supersedes: None,
+            expires_ms: NOW,
+            notes: Vec::new(),
+        };
+        let began = Event::ApplyStarted {
+            proposal,
+            certificate: Cid::of(b"certificate"),
+            reference: "refs/heads/main".to_owned(),
+            expected: commit(1),
+            target: commit(3),
+        };
+        let stuck = Event::ApplyFinished {
+            proposal,
+            started: 12,
+            outcome: "stuck".to_owned(),
+            commit: None,
+            notes: vec!["main is elsewhere".to_owned()],
+        };
+        state.apply(11, NOW, &made);
+        assert_eq!(said(&state, Some(&fine), false), (vec![], false), "an open proposal is no trouble");
+        state.apply(12, NOW, &began);
+        let id = proposal.short();
+        assert_eq!(said(&state, Some(&fine), false), (vec![format!("{id} interrupted")], true));
+        assert_eq!(said(&state, Some(&fine), true), (vec![], false));
+        state.apply(13, NOW, &stuck);
+        assert_eq!(said(&state, Some(&fine), true), (vec![format!("{id} stuck")], true));
     }
 
     #[test]

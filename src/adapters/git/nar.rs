@@ -2,9 +2,9 @@
 //!
 //! In: a repository (a mirror or a checkout) and a commit. Out: [`SourceFacts`], which is what
 //! `flake.lock` records of a source. A missing object is an error that names it: a hash over
-//! less than everything would be a lie. One file's content at a time is in memory and what
-//! [`blobs`](super::blobs) reads ahead, and a file over [`MAX_FILE`] is refused by name. A pointer of git's large file storage is hashed as the
-//! pointer that it is, as Nix does.
+//! less than everything would be a lie. One file's content at a time is in memory, beside what is
+//! read ahead in packs, within a bound; a file over [`MAX_FILE`] is refused by name. A pointer of
+//! git's large file storage is hashed as the pointer that it is, as Nix does.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

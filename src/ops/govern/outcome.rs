@@ -17,7 +17,7 @@ use crate::ports::{FailureKind, Governor, Journal, PortError, PortResult, Stored
 /// Close the open proposals that were rejected or whose time ran out. Gives what was closed.
 ///
 /// # Errors
-/// As [`decide`], and when the journal cannot be written.
+/// As [`super::decide`], and when the journal cannot be written.
 pub fn settle(
     journal: &mut dyn Journal,
     state: &State,
@@ -101,7 +101,7 @@ pub struct Certified {
 ///
 /// # Errors
 /// Approvals missing when it is not approved or its delay runs; refused when it was rejected or
-/// expired; integrity when the certificate would not prove what was counted; as [`decide`].
+/// expired; integrity when the certificate would not prove what was counted; as [`super::decide`].
 pub fn certify(
     journal: &mut dyn Journal,
     state: &State,
