@@ -20,6 +20,7 @@ use super::propose::{Ask, Derived, derive_one};
 use super::recover::{self, OpenEffect};
 use crate::domain::event::Event;
 use crate::domain::id::{Cid, ObjectId, ProposalId};
+use crate::domain::module::Module;
 use crate::domain::proposal::Stage;
 use crate::domain::state::State;
 use crate::ports::{
@@ -92,7 +93,8 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
         .hint(format!("lambda-os proposal show {}", before.short())));
     }
     let (reference, head) = world.superproject.branch()?;
-    let derived = derive_again(world, &case, head)?;
+    let modules = world.repository.discover()?.modules;
+    let derived = derive_again(world, &case, &modules, head)?;
     let mut state = state.clone();
     let applied = |commit, notes| Applied {
         id,
@@ -133,7 +135,7 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
         expected: head,
         target,
         edits: derived.edits.clone(),
-        modules: world.repository.discover()?.modules,
+        modules,
     };
     let event = Event::ApplyStarted {
         proposal: id,
@@ -170,13 +172,12 @@ fn must_be_open(case: &Case) -> PortResult<()> {
 }
 
 /// The change of a proposal on a commit: the same, or nothing is applied.
-fn derive_again(world: &World<'_>, case: &Case, head: ObjectId) -> PortResult<Derived> {
+fn derive_again(world: &World<'_>, case: &Case, modules: &[Module], head: ObjectId) -> PortResult<Derived> {
     let id = case.id.short();
-    let modules = world.repository.discover()?.modules;
     let asks: Vec<Ask> =
         case.delta.pins.iter().map(|pin| Ask { module: pin.module.clone(), to: pin.to.commit }).collect();
     let workspace = &case.delta.workspace;
-    let derived = derive_one(world.superproject, world.sources, &modules, workspace, head, &asks)?;
+    let derived = derive_one(world.superproject, world.sources, modules, workspace, head, &asks)?;
     let derived = derived.map_err(|why| {
         PortError::failed(format!("cannot apply the proposal {id}: it cannot be derived on HEAD any more"))
             .because(why)
