@@ -1,5 +1,5 @@
 //! One cycle, from looking to reporting. It looks, plans and proposes; it changes nothing in the
-//! workspace, on any rung.
+//! workspace, on any rung. (`recover`, before it, finishes or undoes what a person began to apply.)
 //!
 //! ```text
 //! recover → snapshot → drift → detect → order → plan → propose → record
