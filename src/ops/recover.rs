@@ -230,13 +230,20 @@ pub fn check_landed(journal: &dyn Journal, superproject: &dyn Superproject, stat
         return Err(wrong(format!("which rests on entry {seq}, and there it has none or another one")));
     }
     let known = state.open_apply.as_ref().is_some_and(|open| open.target == commit)
-        || state.proposals.values().any(|record| match &record.stage {
-            Stage::Applied { commit: applied } => *applied == commit,
-            // What was found stuck moved the branch before.
-            Stage::Stuck { .. } => true,
-            _ => false,
+        || proposal(&message).and_then(|id| state.proposals.get(&id)).is_some_and(|record| {
+            match &record.stage {
+                Stage::Applied { commit: applied } => *applied == commit,
+                // What was found stuck moved the branch before.
+                Stage::Stuck { .. } => true,
+                _ => false,
+            }
         });
     if known { Ok(()) } else { Err(wrong("which it never applied".to_owned())) }
+}
+
+/// The proposal that a commit's message names in its trailer.
+fn proposal(message: &str) -> Option<ProposalId> {
+    message.lines().rev().find_map(|line| line.strip_prefix(PROPOSAL_TRAILER))?.trim().parse().ok()
 }
 
 /// The entry that a commit's message names in its trailer.
