@@ -1,8 +1,10 @@
 //! What the core asks of the world, as traits. Adapters answer; tests answer in their place.
 //!
-//! Verification and notification have their ports here already and no adapter yet: the cycle
-//! says so in its report instead of pretending.
+//! Notification has its port here already and no adapter yet: the cycle says so in its report
+//! instead of pretending.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::audit::entry::Entry;
@@ -12,7 +14,7 @@ use crate::domain::flake::nar::NarHash;
 use crate::domain::flake::relock::{FlakeSources, SourceError};
 use crate::domain::governance::key::PublicKey;
 use crate::domain::governance::tally::{Question, Received, Tally};
-use crate::domain::health::Verdict;
+use crate::domain::health::{Placed, Scene, StepRun};
 use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{Cid, ModuleName, ObjectId, RepoPath};
 use crate::domain::module::{Discovery, Module};
@@ -399,25 +401,72 @@ pub trait Clock: Sync {
     fn boot(&self) -> String;
 }
 
-/// Says what a module's outputs are derived from (`eval`). No adapter yet.
-pub trait NixEvaluator: Sync {
-    /// The derivation paths of a module's outputs, by output name.
+/// What a step of verification gave: for the evidence, and the log that goes beside it.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// What it showed and how it was run. Its `log` is filled in when the log is stored.
+    pub run: StepRun,
+    /// Both streams, bounded, as they came.
+    pub log: Vec<u8>,
+}
+
+/// What runs a step of verification, before it runs: a part of the key of every verdict.
+pub trait Runner: Sync {
+    /// A fingerprint of everything but the module that the outcome depends on: the program and its
+    /// version, the settings of the step, the sandbox that this machine provides. Starts no program
+    /// when nothing changed since it was asked last.
     ///
     /// # Errors
-    /// When evaluation fails.
-    fn derivations(&self, module: &Module) -> PortResult<std::collections::BTreeMap<String, String>>;
+    /// A sentence without a final stop: why the step cannot be run at all here. Every module is
+    /// unknown then.
+    fn fingerprint(&self) -> Result<String, String>;
 }
 
-/// Builds a module (`build`). No adapter yet.
-pub trait Builder: Sync {
-    /// Build the module and say how it went.
-    fn build(&self, module: &Module) -> Verdict;
+/// Derivation paths, by the name of the output attribute (`packages.x86_64-linux.default`).
+pub type Derivations = BTreeMap<String, String>;
+
+/// What evaluating one module gave.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    /// The derivations of its packages and checks; empty unless the step passed.
+    pub derivations: Derivations,
+    /// How it went.
+    pub ran: Ran,
 }
 
-/// Loads a built module in its host (`host`). No adapter yet.
-pub trait ModuleHost: Sync {
-    /// Load the module and say how it went.
-    fn load(&self, module: &Module) -> Verdict;
+/// Says what modules' outputs are derived from (`eval`): pure, without import from derivation,
+/// without anything that a flake's own `nixConfig` asks for, bounded.
+pub trait NixEvaluator: Runner {
+    /// Evaluate these modules of a scene, many at once; one answer each, in their order. One that
+    /// fails does not keep the others from being evaluated.
+    fn evaluate(&self, scene: &Scene, modules: &[&Placed]) -> Vec<Evaluated>;
+}
+
+/// What building one module gave.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// Where each output is, by the name of its attribute; empty unless the step passed.
+    pub outputs: BTreeMap<String, PathBuf>,
+    /// How it went.
+    pub ran: Ran,
+}
+
+/// Builds a module (`build`), and keeps what was built from being collected.
+pub trait Builder: Runner {
+    /// Build what was evaluated; with nothing evaluated, the module's default package.
+    fn build(&self, scene: &Scene, module: &Placed, derivations: &Derivations) -> Built;
+}
+
+/// Loads a built module in its host (`host`).
+pub trait ModuleHost: Runner {
+    /// Load it; `outputs` is what building gave, empty when no build step ran.
+    fn load(&self, scene: &Scene, module: &Placed, outputs: &BTreeMap<String, PathBuf>) -> Ran;
+}
+
+/// Runs a program of the operator's on a module (`command`).
+pub trait Checker: Runner {
+    /// Run it on the module's files as the scene has them.
+    fn check(&self, scene: &Scene, module: &Placed) -> Ran;
 }
 
 /// Decides over proposals, from the ballots that were taken in. There is one for each configured

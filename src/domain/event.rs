@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::health::Verdict;
+use super::health::evidence::Lasting;
 use super::id::{ChangeId, Cid, ModuleName, ObjectId, ProposalId};
 use super::plan::PinMove;
 use super::proposal::{Closure, Purpose, Track};
@@ -221,11 +223,54 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
+    /// A module was verified, in the workspace as it is or in a candidate.
+    #[serde(rename = "verify.finished")]
+    VerifyFinished {
+        /// The module.
+        module: ModuleName,
+        /// The revision.
+        revision: ObjectId,
+        /// What the verdict depends on.
+        key: Cid,
+        /// The verdict.
+        #[serde(flatten)]
+        verdict: Verdict,
+        /// Whether the same key can give another one.
+        lasting: Lasting,
+        /// Whether it failed once and passed once.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        flaky: bool,
+        /// The evidence, in `objects/`.
+        evidence: Cid,
+        /// The identity of the derivations that were evaluated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        derivations: Option<Cid>,
+        /// True for the workspace as it is, false for a candidate.
+        base: bool,
+    },
+    /// A verdict on a candidate is one on the workspace now: what was verified was applied.
+    #[serde(rename = "verify.adopted")]
+    VerifyAdopted {
+        /// The module.
+        module: ModuleName,
+        /// The key of the verdict.
+        key: Cid,
+    },
+    /// A combination of changes was verified: the green ones, and who is to blame for the rest.
+    #[serde(rename = "candidates.verified")]
+    CandidatesVerified {
+        /// The superproject's commit.
+        base: ObjectId,
+        /// Which changes were tried: the identity of the candidates, in order.
+        asked: Cid,
+        /// What came out, in `objects/`.
+        outcome: Cid,
+    },
 }
 
 impl Event {
     /// The types that this program knows, in the order of the variants.
-    pub const TYPES: [&'static str; 20] = [
+    pub const TYPES: [&'static str; 23] = [
         "journal.opened",
         "journal.recovered",
         "cycle.started",
@@ -246,6 +291,9 @@ impl Event {
         "proposal.certified",
         "apply.started",
         "apply.finished",
+        "verify.finished",
+        "verify.adopted",
+        "candidates.verified",
     ];
 
     /// The entry's `type`.
@@ -272,6 +320,9 @@ impl Event {
             Self::ProposalCertified { .. } => "proposal.certified",
             Self::ApplyStarted { .. } => "apply.started",
             Self::ApplyFinished { .. } => "apply.finished",
+            Self::VerifyFinished { .. } => "verify.finished",
+            Self::VerifyAdopted { .. } => "verify.adopted",
+            Self::CandidatesVerified { .. } => "candidates.verified",
         }
     }
 
@@ -307,11 +358,14 @@ impl Event {
             | Self::ApplyStarted { proposal, certificate, .. } => {
                 vec![("proposal", proposal.0), ("certificate", *certificate)]
             }
+            Self::VerifyFinished { evidence, .. } => vec![("evidence", *evidence)],
+            Self::CandidatesVerified { outcome, .. } => vec![("outcome", *outcome)],
             Self::JournalOpened { .. }
             | Self::CycleStarted { .. }
             | Self::UpstreamMoved { .. }
             | Self::ModuleHeld { .. }
-            | Self::ModuleUnheld { .. } => Vec::new(),
+            | Self::ModuleUnheld { .. }
+            | Self::VerifyAdopted { .. } => Vec::new(),
         }
     }
 }
@@ -391,14 +445,33 @@ mod tests {
                 commit: Some(to),
                 notes: Vec::new(),
             },
+            Event::VerifyFinished {
+                module: ModuleName::new("m"),
+                revision: to,
+                key: cid,
+                verdict: Verdict::STRONG,
+                lasting: Lasting::Permanent,
+                flaky: true,
+                evidence: cid,
+                derivations: Some(cid),
+                base: true,
+            },
+            Event::VerifyAdopted { module: ModuleName::new("m"), key: cid },
+            Event::CandidatesVerified { base: to, asked: cid, outcome: cid },
         ];
         for (event, listed) in all.iter().zip(Event::TYPES) {
             let value = serde_json::to_value(event).unwrap();
             assert_eq!(value["type"], listed);
             assert_eq!(event.kind(), listed);
             assert!(value["body"].is_object());
-            // Every identity in a body is one that `objects` gives to `audit export` and `audit show`.
-            let named = event.objects().len();
+            // Every identity in a body is one that `objects` gives to `audit export` and `audit show`,
+            // but for those that name no stored value.
+            let only_names = match event {
+                Event::VerifyFinished { .. } => 2,
+                Event::VerifyAdopted { .. } | Event::CandidatesVerified { .. } => 1,
+                _ => 0,
+            };
+            let named = event.objects().len() + only_names;
             assert_eq!(value["body"].to_string().matches("bafkrei").count(), named, "{listed}");
         }
         assert_eq!(all.len(), Event::TYPES.len());

@@ -64,6 +64,10 @@ pub enum Purpose {
     Realign,
     /// Move a pin back.
     Rollback,
+    /// Move the pin of a module that broke back to the last one that was verified, by itself.
+    Heal,
+    /// What a program of the operator's changed.
+    Command,
 }
 
 impl Purpose {
@@ -74,6 +78,8 @@ impl Purpose {
             Self::Upgrade => "upgrade",
             Self::Realign => "realign",
             Self::Rollback => "rollback",
+            Self::Heal => "heal",
+            Self::Command => "command",
         }
     }
 }

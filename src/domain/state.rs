@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
+use super::health::{VerdictRecord, Verdicts};
 use super::id::{Cid, ModuleName, ObjectId, ProposalId};
 use super::proposal::{Closure, ProposalRecord, Proposals, Stage};
 
@@ -36,6 +37,23 @@ pub struct State {
     pub rejected: BTreeMap<ModuleName, Vec<ObjectId>>,
     /// An application that began and has not ended.
     pub open_apply: Option<OpenApply>,
+    /// What verification found, by module.
+    #[serde(default)]
+    pub verdicts: Verdicts,
+    /// The newest combination of changes that was verified.
+    #[serde(default)]
+    pub candidates: Option<TriedCandidates>,
+}
+
+/// A combination of changes that was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriedCandidates {
+    /// The superproject's commit.
+    pub base: ObjectId,
+    /// Which changes were tried.
+    pub asked: Cid,
+    /// What came out, in `objects/`.
+    pub outcome: Cid,
 }
 
 /// The members document in force.
@@ -91,7 +109,8 @@ impl State {
     #[must_use]
     pub fn names(&self, cid: &Cid) -> bool {
         let report = self.last_cycle.as_ref().and_then(|cycle| cycle.report);
-        [self.snapshot, self.upgrades, report].contains(&Some(*cid))
+        let candidates = self.candidates.map(|tried| tried.outcome);
+        [self.snapshot, self.upgrades, report, candidates].contains(&Some(*cid))
     }
 
     /// The state after this entry.
@@ -143,6 +162,36 @@ impl State {
                 self.members = Some(InForce { document: *members, epoch: *epoch });
             }
             Event::PolicyAdopted { policy } => self.policy = Some(*policy),
+            Event::VerifyFinished {
+                module,
+                revision,
+                key,
+                verdict,
+                lasting,
+                flaky,
+                evidence,
+                derivations,
+                base,
+            } => {
+                let record = VerdictRecord {
+                    key: *key,
+                    revision: *revision,
+                    verdict: verdict.clone(),
+                    lasting: *lasting,
+                    flaky: *flaky,
+                    evidence: *evidence,
+                    derivations: *derivations,
+                    base: *base,
+                    transient_count: 1,
+                    seq,
+                    wall_ms,
+                };
+                self.verdicts.add(module, record);
+            }
+            Event::VerifyAdopted { module, key } => self.verdicts.adopt(module, key),
+            Event::CandidatesVerified { base, asked, outcome } => {
+                self.candidates = Some(TriedCandidates { base: *base, asked: *asked, outcome: *outcome });
+            }
             Event::ProposalMade { .. }
             | Event::ProposalDerived { .. }
             | Event::ProposalClosed { .. }

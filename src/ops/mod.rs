@@ -27,3 +27,5 @@ pub mod rollback;
 pub mod status;
 
 pub mod trust;
+
+pub mod verify;

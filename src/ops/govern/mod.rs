@@ -88,6 +88,8 @@ impl Case {
             Purpose::Upgrade => "upgrade",
             Purpose::Realign => "realign",
             Purpose::Rollback => "roll back",
+            Purpose::Heal => "heal",
+            Purpose::Command => "change",
         };
         match self.pins.as_slice() {
             [pin] if pin.from == pin.to => format!("{verb} {}", pin.module),
