@@ -14,7 +14,7 @@ use crate::domain::flake::nar::NarHash;
 use crate::domain::flake::relock::{FlakeSources, SourceError};
 use crate::domain::governance::key::PublicKey;
 use crate::domain::governance::tally::{Question, Received, Tally};
-use crate::domain::health::{Placed, Scene, StepRun};
+use crate::domain::health::{Placed, Scene, Step, StepRun};
 use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{Cid, ModuleName, ObjectId, RepoPath};
 use crate::domain::module::{Discovery, Module};
@@ -408,6 +408,14 @@ pub struct Ran {
     pub run: StepRun,
     /// Both streams, bounded, as they came.
     pub log: Vec<u8>,
+}
+
+impl Ran {
+    /// A step that could not be run at all, and why, as a sentence without a final stop.
+    #[must_use]
+    pub fn not_run(step: Step, reason: impl Into<String>) -> Self {
+        Self { run: StepRun::not_run(step, reason), log: Vec::new() }
+    }
 }
 
 /// What runs a step of verification, before it runs: a part of the key of every verdict.

@@ -26,3 +26,5 @@ pub mod inbox;
 pub mod governors;
 
 pub mod nix_store;
+
+pub mod unavailable;

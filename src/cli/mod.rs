@@ -14,6 +14,8 @@ pub mod show;
 
 pub mod open;
 
+pub mod runners;
+
 pub mod talk;
 
 mod audit;

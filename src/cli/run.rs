@@ -2,6 +2,7 @@
 
 use super::open::Open;
 use super::proposal::desk;
+use super::runners::Tools;
 use super::show::{self, Paint};
 use super::talk::Progress;
 use super::{Exit, Failure, Global, report};
@@ -57,10 +58,12 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
     govern(open, &mut journal)?;
     let mut state = journal.state().clone();
     open.add_holds(&mut state);
+    let tools = Tools::of(open);
     let mut world = World {
         repository: &open.repository,
         superproject: &open.repository,
         sources: &open.sources,
+        runners: Some(tools.runners()),
         journal: &mut journal,
         clock: &open.clock,
         stop: &|| stop.asked(),

@@ -65,11 +65,14 @@ pub struct Findings {
     pub not_proposed: Vec<NotProposed>,
     /// Each module's verdict, sorted by name.
     pub health: Vec<ModuleHealth>,
+    /// The identity of how they were verified: steps and what ran them. Absent when nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_how: Option<Cid>,
     /// What this version did not do, each as a sentence.
     pub not_done: Vec<String>,
 }
 
-/// One module's verdict.
+/// One module's verdict, in the workspace as its HEAD has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleHealth {
     /// The module.
@@ -77,12 +80,38 @@ pub struct ModuleHealth {
     /// What is known.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// The revision that it is about.
+    #[serde(default)]
+    pub revision: Option<ObjectId>,
+    /// What the verdict depends on; absent when nothing was run.
+    #[serde(default)]
+    pub key: Option<Cid>,
+    /// The evidence, in `objects/`; absent when nothing was run.
+    #[serde(default)]
+    pub evidence: Option<Cid>,
+    /// Since when it stands, Unix milliseconds; absent when nothing was run.
+    #[serde(default)]
+    pub since_ms: Option<i64>,
+    /// Whether it failed once and passed once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flaky: bool,
+    /// Whether steps are configured for it: without, not knowing is no trouble.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked: bool,
+}
+
+impl ModuleHealth {
+    /// Whether it is in trouble: bad, or not known although it was asked.
+    #[must_use]
+    pub fn needs_attention(&self) -> bool {
+        self.verdict.is_bad() || (self.asked && !self.verdict.is_healthy())
+    }
 }
 
 /// One phase of a cycle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {
-    /// Its name: recover, snapshot, drift, detect, order, plan, propose, record.
+    /// Its name: snapshot, drift, verify, heal, detect, order, plan, candidates, propose, record.
     pub name: String,
     /// How long, microseconds of monotonic time.
     pub elapsed_us: u64,
@@ -98,12 +127,14 @@ impl Findings {
     }
 
     /// True when something waits for a person or could not be found out: a module that is
-    /// refused, unreadable, unreachable, rewritten, diverged or unknown.
+    /// refused, unreadable, unreachable, rewritten, diverged or unknown, or that was to be verified
+    /// and is not healthy.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
         !self.refused.is_empty()
             || !self.problems.is_empty()
             || self.upgrades.iter().any(|upgrade| upgrade.status.needs_attention())
+            || self.health.iter().any(ModuleHealth::needs_attention)
     }
 }
 

@@ -148,6 +148,15 @@ fn modules(findings: &Findings, all: &mut Vec<Attention>) {
     for upgrade in findings.upgrades.iter().filter(|upgrade| upgrade.status.needs_attention()) {
         say(all, upgrade.name.as_str(), upgrade.status.as_str(), &upgrade.reason, next_for(upgrade));
     }
+    for row in findings.health.iter().filter(|row| row.needs_attention()) {
+        let step = row.verdict.step().map_or_else(String::new, |step| format!("{}: ", step.as_str()));
+        let cause = format!("{step}{}", row.verdict.reason().unwrap_or("no reason was given"));
+        let next = match &row.evidence {
+            Some(evidence) => format!("lambda-os audit show {evidence}"),
+            None => "lambda-os doctor, and lambda-os config check".to_owned(),
+        };
+        say(all, row.name.as_str(), row.verdict.as_str(), cause, next);
+    }
     for check in &findings.incoherent {
         let next = format!("lambda-os pin check {}", check.module);
         say(all, check.module.as_str(), "incoherent", &check.sentence, next);
@@ -231,6 +240,7 @@ mod tests {
             proposals: Vec::new(),
             not_proposed: Vec::new(),
             health: Vec::new(),
+            verified_how: None,
             not_done: Vec::new(),
         }
     }

@@ -76,6 +76,27 @@ pub struct StepRun {
     pub notes: Vec<String>,
 }
 
+impl StepRun {
+    /// A step that could not be run at all, and why, as a sentence without a final stop.
+    #[must_use]
+    pub fn not_run(step: Step, reason: impl Into<String>) -> Self {
+        Self {
+            step,
+            attempt: 1,
+            outcome: Outcome::Unknown { reason: reason.into() },
+            command: Vec::new(),
+            exit: Exit::NotRun,
+            stdout: Stream::default(),
+            stderr: Stream::default(),
+            log: None,
+            duration_ms: 0,
+            tools: BTreeMap::new(),
+            sandbox: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// What one step showed, in the supervisor's words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]

@@ -11,19 +11,19 @@
 //! what did not change since the cycle before is not written again.
 
 mod record;
+mod verification;
 
 use crate::domain::drift::{Drift, DriftLimits};
 use crate::domain::event::Event;
-use crate::domain::health::Verdict;
 use crate::domain::id::{Cid, ModuleName, RepoPath};
-use crate::domain::module::Discovery;
 use crate::domain::pin::PinCheck;
 use crate::domain::plan::PlanLimits;
-use crate::domain::report::{CycleReport, Findings, ModuleHealth, Phase, ProposalChanges};
+use crate::domain::report::{CycleReport, Findings, Phase, ProposalChanges};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::state::State;
 use crate::domain::upgrade::Status;
 use crate::ops::propose::{Look, Proposer, propose};
+use crate::ops::verify::Runners;
 use crate::ops::{detect, order, pins, plan};
 use crate::ports::{
     Clock, DetectOptions, FailureKind, Journal, PortError, PortResult, Repository, SnapshotOptions, Sources,
@@ -31,6 +31,7 @@ use crate::ports::{
 };
 
 use record::{load_snapshot, store};
+use verification::verify_base;
 
 /// What a cycle works with.
 pub struct World<'a> {
@@ -40,6 +41,8 @@ pub struct World<'a> {
     pub superproject: &'a dyn Superproject,
     /// The upstreams.
     pub sources: &'a dyn Sources,
+    /// What verifies modules; `None` when nothing is to be verified.
+    pub runners: Option<Runners<'a>>,
     /// The journal, whose one writer we are.
     pub journal: &'a mut dyn Journal,
     /// Time.
@@ -140,7 +143,13 @@ fn look(
     phases.end("drift", format!("{} differences", drift.items.len()));
     goes_on(world)?;
 
-    let detection = detect::detect(world.sources, &discovery, &snapshot, state, &options.detect);
+    let mut state = state.clone();
+    let head = snapshot.superproject.head;
+    let verification = verify_base(world, &mut state, &discovery, head, snapshot_cid)?;
+    phases.end("verify", verification.outcome);
+    goes_on(world)?;
+
+    let detection = detect::detect(world.sources, &discovery, &snapshot, &state, &options.detect);
     for event in &detection.events {
         world.journal.append("upstream", event)?;
     }
@@ -181,7 +190,7 @@ fn look(
         superproject: world.superproject,
         sources: world.sources,
         journal: world.journal,
-        state,
+        state: &state,
         now_ms: world.clock.wall_ms(),
         threads: options.snapshot.threads,
     };
@@ -219,27 +228,22 @@ fn look(
         plan,
         proposals: proposed.open,
         not_proposed: proposed.not_proposed,
-        health: unverified(&discovery),
-        not_done: NOT_DONE.iter().map(|&sentence| sentence.to_owned()).collect(),
+        health: verification.rows,
+        verified_how: verification.how,
+        not_done: not_done(world),
     };
     Ok(Seen { findings, drift, changes: proposed.changes })
 }
 
-/// What a cycle of this version does not do.
-const NOT_DONE: [&str; 3] = [
-    "nothing was verified: this version has no verification, so no module is called healthy",
-    "nothing was applied or rolled back: a proposal is applied when a person says so",
-    "nobody was told: this version sends no notifications",
-];
-
-fn unverified(discovery: &Discovery) -> Vec<ModuleHealth> {
-    let reason = "not verified: this version has no verification".to_owned();
-    let verdict = Verdict::Unknown { reason };
-    discovery
-        .modules
-        .iter()
-        .map(|module| ModuleHealth { name: module.name.clone(), verdict: verdict.clone() })
-        .collect()
+/// What this cycle did not do.
+fn not_done(world: &World<'_>) -> Vec<String> {
+    let mut said = Vec::new();
+    if !world.runners.is_some_and(|runners| runners.verify_anything()) {
+        said.push("nothing was verified: no steps are configured, so no module is called healthy".to_owned());
+    }
+    said.push("nothing was applied: a proposal is applied when a person says so".to_owned());
+    said.push("nobody was told: this version sends no notifications".to_owned());
+    said
 }
 
 fn problems(snapshot: &Snapshot) -> std::collections::BTreeMap<ModuleName, String> {

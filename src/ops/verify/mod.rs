@@ -15,7 +15,7 @@ use crate::domain::health::{Step, Verdict};
 use crate::domain::id::{Cid, ModuleName, ObjectId};
 use crate::ports::{Builder, Checker, Clock, Journal, ModuleHost, NixEvaluator};
 
-pub use run::{not_run, verify};
+pub use run::{how, verify};
 pub use scenes::Committed;
 
 /// What runs the steps, and which steps each module has.
@@ -98,6 +98,8 @@ pub struct Verified {
     pub flaky: bool,
     /// The evidence, in `objects/`; absent when nothing was run.
     pub evidence: Option<Cid>,
+    /// Since when it stands, Unix milliseconds of wall time; absent when nothing was run.
+    pub since_ms: Option<i64>,
     /// Where the verdict comes from.
     pub from: Origin,
 }
@@ -107,16 +109,10 @@ pub struct Verified {
 pub enum Origin {
     /// It was run now.
     Run,
-    /// It stands since this wall time, Unix milliseconds.
-    Stands {
-        /// Since when.
-        since_ms: i64,
-    },
+    /// It was known, and stands.
+    Stands,
     /// Its derivations are those of a verdict that stands.
-    Inherited {
-        /// Since when.
-        since_ms: i64,
-    },
+    Inherited,
     /// Nothing was run: no steps, or nothing to run them with.
     Nowhere,
 }

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::domain::canonical;
 use crate::domain::event::Event;
-use crate::domain::health::evidence::{EVIDENCE_VERSION, Exit, Lasting};
-use crate::domain::health::{Evidence, Outcome, Placed, Scene, Step, StepRun, Stream, Verdict, judge};
+use crate::domain::health::evidence::{EVIDENCE_VERSION, Lasting};
+use crate::domain::health::{Evidence, Outcome, Placed, Scene, Step, StepRun, Verdict, judge};
 use crate::domain::id::{Cid, ModuleName};
 use crate::domain::state::State;
 use crate::domain::text;
@@ -85,8 +85,19 @@ struct Begun {
     identity: Option<Cid>,
 }
 
-/// What would run each step that any of the modules has.
+/// What would run each step that any of the modules has, or why nothing can.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Fingerprints(BTreeMap<Step, Result<String, String>>);
+
+/// The identity of how these modules would be verified now: their steps and what runs each. While it and
+/// the scene are the same, so are the keys of all verdicts.
+#[must_use]
+pub fn how(runners: Runners<'_>, modules: &[ModuleName]) -> Option<Cid> {
+    let steps: BTreeMap<&ModuleName, &[Step]> =
+        modules.iter().map(|name| (name, runners.steps_of(name))).collect();
+    let how = (steps, Fingerprints::of(runners, modules));
+    canonical::to_canonical(&how).ok().map(|bytes| Cid::of(&bytes))
+}
 
 impl Fingerprints {
     fn of(runners: Runners<'_>, modules: &[ModuleName]) -> Self {
@@ -123,6 +134,7 @@ fn job<'a>(
             lasting: Lasting::Transient,
             flaky: false,
             evidence: None,
+            since_ms: None,
             from: Origin::Nowhere,
         })
     };
@@ -168,7 +180,8 @@ fn stands(
         lasting: record.lasting,
         flaky: record.flaky,
         evidence: Some(record.evidence),
-        from: Origin::Stands { since_ms: record.wall_ms },
+        since_ms: Some(record.wall_ms),
+        from: Origin::Stands,
     };
     if at == Where::Base && !record.base {
         // What was verified as a candidate is in the workspace now: approved, so a target of healing.
@@ -193,7 +206,7 @@ fn evaluate(bench: &Bench<'_>, scene: &Scene, jobs: &[Job<'_>]) -> PortResult<Ve
         }
         let Some(answer) = answers.next() else {
             let reason = "the evaluator gave no answer".to_owned();
-            return Begun { ran: Some(not_run(Step::Eval, reason)), ..Begun::default() };
+            return Begun { ran: Some(Ran::not_run(Step::Eval, reason)), ..Begun::default() };
         };
         let passed = matches!(answer.ran.run.outcome, Outcome::Passed { .. });
         let identity = (passed && !answer.derivations.is_empty())
@@ -237,8 +250,7 @@ fn inherited(
         evidence: record.evidence,
         derivations: Some(identity),
     };
-    let origin = Origin::Inherited { since_ms: record.wall_ms };
-    journalled(bench, state, job, found, at, origin).map(Some)
+    journalled(bench, state, job, found, at, Origin::Inherited).map(Some)
 }
 
 /// What is journalled of one module.
@@ -281,6 +293,7 @@ fn journalled(
         lasting,
         flaky,
         evidence: Some(evidence),
+        since_ms: Some(entry.wall_ms),
         from,
     })
 }
@@ -350,7 +363,7 @@ fn tried(runners: Runners<'_>, scene: &Scene, job: &Job<'_>, begun: &Begun) -> T
     } else if first.last().is_some_and(|ran| ran.run.step == Step::Eval) {
         let again = runners.evaluator.evaluate(scene, &[job.placed]);
         match again.into_iter().next() {
-            None => vec![not_run(Step::Eval, "the evaluator gave no answer".to_owned())],
+            None => vec![Ran::not_run(Step::Eval, "the evaluator gave no answer".to_owned())],
             Some(mut answer) => {
                 answer.ran.run.attempt = 2;
                 let goes_on = passed(&answer.ran.run);
@@ -465,26 +478,6 @@ fn clipped(verdict: Verdict) -> Verdict {
         Verdict::TimedOut { step, reason } => Verdict::TimedOut { step, reason: bound(reason) },
         Verdict::Unknown { reason } => Verdict::Unknown { reason: bound(reason) },
     }
-}
-
-/// A step that could not be run at all.
-#[must_use]
-pub fn not_run(step: Step, reason: String) -> Ran {
-    let run = StepRun {
-        step,
-        attempt: 1,
-        outcome: Outcome::Unknown { reason },
-        command: Vec::new(),
-        exit: Exit::NotRun,
-        stdout: Stream::default(),
-        stderr: Stream::default(),
-        log: None,
-        duration_ms: 0,
-        tools: BTreeMap::new(),
-        sandbox: None,
-        notes: Vec::new(),
-    };
-    Ran { run, log: Vec::new() }
 }
 
 fn goes_on(bench: &Bench<'_>) -> PortResult<()> {
