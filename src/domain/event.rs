@@ -232,6 +232,8 @@ pub enum Event {
         revision: ObjectId,
         /// What the verdict depends on.
         key: Cid,
+        /// What the module sees, whatever runs its steps.
+        sees: Cid,
         /// The verdict.
         #[serde(flatten)]
         verdict: Verdict,
@@ -449,6 +451,7 @@ mod tests {
                 module: ModuleName::new("m"),
                 revision: to,
                 key: cid,
+                sees: cid,
                 verdict: Verdict::STRONG,
                 lasting: Lasting::Permanent,
                 flaky: true,
@@ -467,7 +470,7 @@ mod tests {
             // Every identity in a body is one that `objects` gives to `audit export` and `audit show`,
             // but for those that name no stored value.
             let only_names = match event {
-                Event::VerifyFinished { .. } => 2,
+                Event::VerifyFinished { .. } => 3,
                 Event::VerifyAdopted { .. } | Event::CandidatesVerified { .. } => 1,
                 _ => 0,
             };

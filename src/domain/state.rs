@@ -166,6 +166,7 @@ impl State {
                 module,
                 revision,
                 key,
+                sees,
                 verdict,
                 lasting,
                 flaky,
@@ -175,6 +176,7 @@ impl State {
             } => {
                 let record = VerdictRecord {
                     key: *key,
+                    sees: *sees,
                     revision: *revision,
                     verdict: verdict.clone(),
                     lasting: *lasting,
@@ -182,6 +184,7 @@ impl State {
                     evidence: *evidence,
                     derivations: *derivations,
                     base: *base,
+                    healthy_once: verdict.is_healthy(),
                     transient_count: 1,
                     seq,
                     wall_ms,

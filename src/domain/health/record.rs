@@ -23,6 +23,8 @@ pub const MAX_STANDS_MS: i64 = 24 * 60 * 60 * 1000;
 pub struct VerdictRecord {
     /// What it depends on.
     pub key: Cid,
+    /// What the module sees, whatever runs its steps: [`super::Placed::sees`].
+    pub sees: Cid,
     /// The revision.
     pub revision: ObjectId,
     /// The verdict.
@@ -37,6 +39,9 @@ pub struct VerdictRecord {
     pub derivations: Option<Cid>,
     /// Whether it is about the workspace as it was, not about a candidate: approved, or there at `init`.
     pub base: bool,
+    /// Whether this or an earlier verdict on the same key was healthy.
+    #[serde(default)]
+    pub healthy_once: bool,
     /// How many verdicts on this key, this one included, could have passed by themselves.
     pub transient_count: u32,
     /// Sequence of its entry.
@@ -72,10 +77,12 @@ pub struct Verdicts(BTreeMap<ModuleName, Vec<VerdictRecord>>);
 impl Verdicts {
     /// Remember a verdict; the newest is last, and one on the same key takes the place of the one before.
     pub fn add(&mut self, module: &ModuleName, mut record: VerdictRecord) {
+        record.healthy_once |= record.verdict.is_healthy();
         let all = self.0.entry(module.clone()).or_default();
         if let Some(at) = all.iter().position(|known| known.key == record.key) {
             let before = all.remove(at);
             record.base |= before.base && record.revision == before.revision;
+            record.healthy_once |= before.healthy_once;
             if record.lasting == Lasting::Transient && !record.verdict.is_healthy() {
                 record.transient_count = before.transient_count.saturating_add(1);
             }
@@ -124,5 +131,43 @@ impl Verdicts {
     /// The pins of a module that healing may go back to, newest first, each once.
     pub fn good_pins(&self, module: &ModuleName) -> impl Iterator<Item = &VerdictRecord> {
         self.of(module).iter().rev().filter(|record| record.is_good())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::health::Step;
+
+    fn record(key: &[u8], verdict: Verdict) -> VerdictRecord {
+        VerdictRecord {
+            key: Cid::of(key),
+            sees: Cid::of(b"sees"),
+            revision: ObjectId::from_bytes(&[1; 20]).unwrap(),
+            verdict,
+            lasting: Lasting::Permanent,
+            flaky: false,
+            evidence: Cid::of(b"evidence"),
+            derivations: None,
+            base: true,
+            healthy_once: false,
+            transient_count: 1,
+            seq: 1,
+            wall_ms: 0,
+        }
+    }
+
+    #[test]
+    fn that_a_key_was_healthy_is_remembered_through_what_fails_later() {
+        let (module, mut all) = (ModuleName::new("m"), Verdicts::default());
+        let failed = Verdict::Failed { step: Step::Command, reason: "r".to_owned() };
+        all.add(&module, record(b"new", failed.clone()));
+        assert!(!all.of(&module)[0].healthy_once);
+        all.add(&module, record(b"known", Verdict::STRONG));
+        all.add(&module, record(b"known", failed.clone()));
+        all.add(&module, record(b"known", failed));
+        let known = all.on(&module, &Cid::of(b"known")).unwrap();
+        assert!(known.healthy_once && !known.is_good());
+        assert_eq!(all.of(&module).len(), 2);
     }
 }

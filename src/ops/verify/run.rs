@@ -276,6 +276,7 @@ fn journalled(
         module: module.clone(),
         revision: job.placed.pin,
         key: job.key,
+        sees: job.placed.sees,
         verdict: verdict.clone(),
         lasting,
         flaky,
