@@ -154,6 +154,16 @@ pub enum Event {
         /// The tree that it gives there.
         tree: ObjectId,
     },
+    /// What a proposal makes of the workspace was verified, and holds.
+    #[serde(rename = "proposal.verified")]
+    ProposalVerified {
+        /// Which.
+        proposal: ProposalId,
+        /// The tree that was verified.
+        tree: ObjectId,
+        /// The verdict on each module that it changes something for, in `objects/`.
+        claims: Cid,
+    },
     /// A proposal ended without being applied.
     #[serde(rename = "proposal.closed")]
     ProposalClosed {
@@ -272,7 +282,7 @@ pub enum Event {
 
 impl Event {
     /// The types that this program knows, in the order of the variants.
-    pub const TYPES: [&'static str; 23] = [
+    pub const TYPES: [&'static str; 24] = [
         "journal.opened",
         "journal.recovered",
         "cycle.started",
@@ -287,6 +297,7 @@ impl Event {
         "policy.adopted",
         "proposal.made",
         "proposal.derived",
+        "proposal.verified",
         "proposal.closed",
         "ballot.cast",
         "ballot.refused",
@@ -316,6 +327,7 @@ impl Event {
             Self::PolicyAdopted { .. } => "policy.adopted",
             Self::ProposalMade { .. } => "proposal.made",
             Self::ProposalDerived { .. } => "proposal.derived",
+            Self::ProposalVerified { .. } => "proposal.verified",
             Self::ProposalClosed { .. } => "proposal.closed",
             Self::BallotCast { .. } => "ballot.cast",
             Self::BallotRefused { .. } => "ballot.refused",
@@ -346,6 +358,9 @@ impl Event {
             }
             Self::ProposalDerived { proposal, .. } | Self::ApplyFinished { proposal, .. } => {
                 vec![("proposal", proposal.0)]
+            }
+            Self::ProposalVerified { proposal, claims, .. } => {
+                vec![("proposal", proposal.0), ("claims", *claims)]
             }
             Self::ProposalClosed { proposal, by, .. } => {
                 let mut named = vec![("proposal", proposal.0)];
@@ -419,6 +434,7 @@ mod tests {
                 notes: Vec::new(),
             },
             Event::ProposalDerived { proposal: ProposalId(cid), base: to, tree: to },
+            Event::ProposalVerified { proposal: ProposalId(cid), tree: to, claims: cid },
             Event::ProposalClosed {
                 proposal: ProposalId(cid),
                 outcome: Closure::Superseded,

@@ -224,8 +224,28 @@ pub struct ProposalRecord {
     /// When the first certificate for it was made, Unix milliseconds: delays run from there.
     #[serde(default)]
     pub certified_wall_ms: Option<i64>,
+    /// What was verified of it; of another tree than `tree` when the base moved since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
     /// Where it is in its life.
     pub stage: Stage,
+}
+
+/// A proposal whose tree was verified, and holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The tree.
+    pub tree: ObjectId,
+    /// The verdict on each module that it changes something for: [`super::health::Claims`], in `objects/`.
+    pub claims: Cid,
+}
+
+impl ProposalRecord {
+    /// What was verified of it, on the base that it was derived on last.
+    #[must_use]
+    pub fn verified(&self) -> Option<Verification> {
+        self.verification.filter(|verification| verification.tree == self.tree)
+    }
 }
 
 /// All proposals that the journal knows, by identity.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::Event;
 use super::health::{VerdictRecord, Verdicts};
 use super::id::{Cid, ModuleName, ObjectId, ProposalId};
-use super::proposal::{Closure, ProposalRecord, Proposals, Stage};
+use super::proposal::{Closure, ProposalRecord, Proposals, Stage, Verification};
 
 /// What one must remember from earlier cycles.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -197,6 +197,7 @@ impl State {
             }
             Event::ProposalMade { .. }
             | Event::ProposalDerived { .. }
+            | Event::ProposalVerified { .. }
             | Event::ProposalClosed { .. }
             | Event::BallotCast { .. }
             | Event::ProposalCertified { .. }
@@ -237,6 +238,7 @@ impl State {
                     ballots: Vec::new(),
                     certificate: None,
                     certified_wall_ms: None,
+                    verification: None,
                     stage: Stage::Open,
                 };
                 if let Some(before) = supersedes.and_then(|before| self.proposals.get_mut(&before)) {
@@ -251,6 +253,11 @@ impl State {
             Event::ProposalDerived { proposal, base, tree } => {
                 if let Some(record) = self.proposals.get_mut(proposal) {
                     (record.base, record.tree) = (*base, *tree);
+                }
+            }
+            Event::ProposalVerified { proposal, tree, claims } => {
+                if let Some(record) = self.proposals.get_mut(proposal) {
+                    record.verification = Some(Verification { tree: *tree, claims: *claims });
                 }
             }
             Event::ProposalClosed { proposal, outcome, by, reason } => {

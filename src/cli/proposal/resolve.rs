@@ -91,6 +91,7 @@ mod tests {
             ballots: Vec::new(),
             certificate: None,
             certified_wall_ms: None,
+            verification: None,
             stage,
         }
     }

@@ -4,16 +4,19 @@
 //! scene     a state of the superproject in which modules are verified, and what each sees there
 //! evidence  what one step did: command, exit, digests, log, sandbox
 //! judge     from the steps' outcomes to one verdict
+//! claim     what was found of one tree: what a proposal is bound to
 //! record    what the journal remembers of verdicts, and which one is the last known good
 //! ```
 
 use serde::{Deserialize, Serialize};
 
+pub mod claim;
 pub mod evidence;
 pub mod judge;
 pub mod record;
 pub mod scene;
 
+pub use claim::{Claim, Claims};
 pub use evidence::{Evidence, Exit, Outcome, SandboxReport, StepRun, Stream};
 pub use record::{VerdictRecord, Verdicts};
 pub use scene::{Placed, Scene};

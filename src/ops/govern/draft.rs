@@ -26,8 +26,8 @@ pub fn draft(
         proposal: case.id,
         policy: rules.policy_cid,
         members_epoch: rules.members.epoch,
-        // This version verifies nothing.
-        verified: false,
+        // On the base that the ballot names: what was verified on another is not what is approved.
+        verified: case.record.base == seen_base && case.record.verified().is_some(),
         voter: voter.to_owned(),
         choice,
         seq,
