@@ -300,7 +300,7 @@ fn violations(module: &[String], named: &Named) -> Vec<String> {
             wrong.push(format!("{here} names {path}: inside the crate it is called `crate`"));
         } else if forbidden.iter().any(|root| is_below(path, root)) {
             wrong.push(format!("{here} names {path}, which {layer} may not"));
-        } else if is_below(path, "std::process::Command") && here != STARTS_PROGRAMS {
+        } else if is_below(path, "std::process::Command") && !is_below(&here, STARTS_PROGRAMS) {
             wrong.push(format!("{here} names {path}: programs are started by {STARTS_PROGRAMS} alone"));
         }
     }

@@ -3,6 +3,8 @@
 
 pub mod process;
 
+pub mod sandbox;
+
 pub mod durable;
 
 pub mod lock;

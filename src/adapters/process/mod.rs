@@ -6,6 +6,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the adapter that starts programs")]
 
+pub mod live;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
