@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -34,10 +35,11 @@ pub struct Args {
 enum Verb {
     /// List entries, oldest first
     Log(LogArgs),
-    /// Show one entry and the values it names
+    /// Show one entry and the values it names, or one stored value: evidence, a log
     Show {
-        /// The entry's sequence number
-        seq: u64,
+        /// The entry's sequence number, or the identity of a stored value
+        #[arg(value_name = "SEQ|CID")]
+        what: Subject,
     },
     /// Check that all entries are linked, and that none is missing
     Verify(VerifyArgs),
@@ -47,6 +49,24 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+}
+
+/// What `audit show` shows.
+#[derive(Debug, Clone, Copy)]
+enum Subject {
+    Entry(u64),
+    Stored(Cid),
+}
+
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(said: &str) -> Result<Self, Self::Err> {
+        let entry = said.parse().map(Self::Entry).ok();
+        entry
+            .or_else(|| said.parse().map(Self::Stored).ok())
+            .ok_or_else(|| "it is neither a number nor a content identity (bafkrei…)".to_owned())
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,7 +101,8 @@ struct VerifyArgs {
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     match &args.verb {
         Verb::Log(args) => log(global, args),
-        Verb::Show { seq } => show_entry(global, *seq),
+        Verb::Show { what: Subject::Entry(seq) } => show_entry(global, *seq),
+        Verb::Show { what: Subject::Stored(cid) } => show_stored(global, *cid),
         Verb::Verify(args) => verify(global, args),
         Verb::Export { out } => export_to(global, out.as_deref()),
     }
@@ -207,6 +228,26 @@ fn show_entry(global: &Global, seq: u64) -> Result<Exit, Failure> {
         let _ = writeln!(said, "\n{}  {}\n{content}", object.name, object.cid);
     }
     show::data(&said)
+}
+
+/// One stored value: indented where it is JSON, as inert lines where it is not.
+fn show_stored(global: &Global, cid: Cid) -> Result<Exit, Failure> {
+    let directory = state_dir(global)?;
+    let reader = JournalReader::open(&directory)?;
+    let Some(bytes) = reader.load(&cid)? else {
+        return Err(Failure::new(Exit::Usage, format!("there is no stored value {cid}"))
+            .hint("lambda-os audit show SEQ names the values of an entry"));
+    };
+    let content: Option<Value> = serde_json::from_slice(&bytes).ok();
+    if global.json {
+        let content = content.unwrap_or_else(|| Value::String(text::inert_bytes(&bytes)));
+        return show::json(&json!({"schema": "lambda-os/audit-show/v1", "cid": cid, "content": content}));
+    }
+    let shown = match content {
+        Some(value) => pretty(&value),
+        None => text::inert_lines(&String::from_utf8_lossy(&bytes)),
+    };
+    show::data(&format!("{}\n", shown.trim_end_matches('\n')))
 }
 
 /// Indented JSON, every line inert (JSON itself escapes only C0 controls).

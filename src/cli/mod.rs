@@ -38,6 +38,7 @@ mod rollback;
 mod run;
 mod snapshot;
 mod status;
+mod verify;
 
 pub use failure::{Exit, Failure};
 
@@ -116,6 +117,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Run cycles: once, or until stopped
     Run(run::Args),
+    /// Verify every module of HEAD, and say what each verdict rests on
+    Verify(verify::Args),
     /// Show what is proposed, decide over it, and apply it
     Proposal(proposal::Args),
     /// Show and check the places that record each module's revision
@@ -187,6 +190,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Outdated(args) => outdated::run(global, args),
         Command::Plan(args) => plan::run(global, args),
         Command::Run(args) => run::run(global, args),
+        Command::Verify(args) => verify::run(global, args),
         Command::Proposal(args) => proposal::run(global, args),
         Command::Pin(args) => pin::run(global, args),
         Command::Lock(args) => lock::run(global, args),

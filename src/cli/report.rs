@@ -1,10 +1,12 @@
 //! A cycle's report as text: one line first, then what it is made of.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::show::{Paint, table};
+use super::verify;
 use crate::domain::id::ProposalId;
-use crate::domain::report::{CycleReport, Findings};
+use crate::domain::report::{CycleReport, Findings, ModuleHealth};
 use crate::domain::text;
 use crate::domain::upgrade::{Status, Upgrade};
 
@@ -13,6 +15,7 @@ pub(super) fn text(report: &CycleReport, paint: Paint, timings: bool) -> String 
     let findings = &report.findings;
     let mut shown = format!("{}\n", paint.bold(&headline(findings)));
     drift(&mut shown, report, paint);
+    health(&mut shown, findings, paint);
     attention(&mut shown, findings, paint);
     open(&mut shown, report, paint);
     over(&mut shown, report, paint);
@@ -94,6 +97,33 @@ fn drift(shown: &mut String, report: &CycleReport, paint: Paint) {
 
 fn or_dash(value: &str) -> String {
     if value.is_empty() { "-".to_owned() } else { text::clipped(&text::inert(value), 60) }
+}
+
+/// What verification says, where anything was to be verified: a count of verdicts, and each that is not
+/// strong.
+fn health(shown: &mut String, findings: &Findings, paint: Paint) {
+    let asked: Vec<&ModuleHealth> = findings.health.iter().filter(|row| row.asked).collect();
+    if asked.is_empty() {
+        return;
+    }
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in &asked {
+        *counts.entry(verify::word(&row.verdict)).or_default() += 1;
+    }
+    let counted: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    let _ = writeln!(shown, "\n{}", paint.bold("Verified"));
+    let _ = writeln!(shown, "  {}", counted.join(", "));
+    let rows: Vec<Vec<String>> = asked
+        .iter()
+        .filter(|row| !row.verdict.is_strong())
+        .map(|row| {
+            let step = row.verdict.step().map_or_else(String::new, |step| format!("{}: ", step.as_str()));
+            let said = format!("{step}{}", text::inert(row.verdict.reason().unwrap_or_default()));
+            let said = if row.verdict.is_bad() { paint.bad(&said) } else { paint.warn(&said) };
+            vec![format!("  {}", row.name), verify::word(&row.verdict).to_owned(), said]
+        })
+        .collect();
+    shown.push_str(&table(&rows));
 }
 
 fn attention(shown: &mut String, findings: &Findings, paint: Paint) {

@@ -312,7 +312,8 @@ fn side_by_side(
     let next = AtomicUsize::new(0);
     let halt = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (sender, receiver) = mpsc::channel();
+        // What waits to be journalled is bounded: logs are large.
+        let (sender, receiver) = mpsc::sync_channel(1);
         for _ in 0..runners.parallel.max(1).min(pending.len()) {
             let (sender, next, halt) = (sender.clone(), &next, &halt);
             scope.spawn(move || {
