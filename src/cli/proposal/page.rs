@@ -19,6 +19,8 @@ const COMMITS: usize = 20;
 const FILES: usize = 20;
 /// Most edits on the page.
 const EDITS: usize = 40;
+/// Most claims that are shown.
+const CLAIMS: usize = 30;
 /// The widest cell of text from outside, in characters.
 const WIDE: usize = 100;
 
@@ -43,7 +45,7 @@ pub(super) fn page(shown: &Shown, paint: Paint) -> String {
     heading(&mut said, paint, "what depends on it");
     let _ = writeln!(said, "  {}", affected(&shown.affects));
     heading(&mut said, paint, "what is known of it");
-    said.push_str("  verification: unverified; this version verifies nothing\n");
+    said.push_str(&indented(&verification(shown, paint)));
     said.push_str("  policy findings: none; this version has no policy rules\n");
     for note in &record.notes {
         let _ = writeln!(said, "  {}", paint.warn(&format!("note: {}", text::inert(note))));
@@ -62,6 +64,34 @@ pub(super) fn page(shown: &Shown, paint: Paint) -> String {
     }
     if record.pins.iter().all(|pin| pin.from == pin.to) {
         said.push_str("  git revert the commit: no gitlink moves\n");
+    }
+    said
+}
+
+/// What verification says of it, and for each module with which evidence.
+fn verification(shown: &Shown, paint: Paint) -> String {
+    let Some(claims) = &shown.claims else {
+        let why = if shown.record.stage == Stage::Open {
+            "nothing was verified of it: [verify] steps in the configuration says what would be"
+        } else {
+            "nothing was verified of it"
+        };
+        return format!("verification: {}\n", paint.warn(&format!("unverified; {why}")));
+    };
+    let mut said = if shown.verified {
+        format!("verification: {}\n", paint.good("verified on this base"))
+    } else {
+        let old = format!("unverified on this base; what follows is about the tree {}", claims.tree);
+        format!("verification: {}\n", paint.warn(&old))
+    };
+    for claim in claims.claims.iter().take(CLAIMS) {
+        let _ = writeln!(said, "  {claim}");
+    }
+    rest(&mut said, claims.claims.len().saturating_sub(CLAIMS), "more: --json has them all");
+    if !claims.unverified.is_empty() {
+        let names: Vec<&str> = claims.unverified.iter().map(ModuleName::as_str).collect();
+        let line = format!("no steps are configured for {}", text::clipped(&names.join(", "), 400));
+        let _ = writeln!(said, "  {}", paint.warn(&line));
     }
     said
 }

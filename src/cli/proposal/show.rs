@@ -13,6 +13,7 @@ use crate::cli::show::{self, Paint};
 use crate::cli::{Exit, Failure, Global};
 use crate::domain::change::Delta;
 use crate::domain::governance::tally::Tally;
+use crate::domain::health::Claims;
 use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{ModuleName, ProposalId};
 use crate::domain::proposal::{ProposalRecord, Stage};
@@ -40,8 +41,10 @@ pub(super) struct Shown {
     pub(super) upstream: Vec<Upstream>,
     /// Every module that depends on one that moves, directly or not.
     pub(super) affects: Vec<ModuleName>,
-    /// Whether the change was verified: never, in this version.
+    /// Whether the change was verified on the base that it was derived on last, and holds there.
     pub(super) verified: bool,
+    /// What was verified of it, module by module; absent when nothing was.
+    pub(super) claims: Option<Claims>,
     /// What the ballots add up to; absent when it is over, or nobody decides here yet.
     pub(super) tally: Option<Tally>,
     /// When it was looked at, Unix milliseconds.
@@ -99,6 +102,8 @@ pub(super) fn gather(open: &Open, state: &State, id: ProposalId) -> Result<Shown
     } else {
         None
     };
+    let record_is_verified = record.verified().is_some();
+    let claims = claims(&JournalReader::open(&open.state_dir)?, &record)?;
     Ok(Shown {
         tally,
         schema: "lambda-os/proposal-show/v1",
@@ -107,7 +112,8 @@ pub(super) fn gather(open: &Open, state: &State, id: ProposalId) -> Result<Shown
         delta,
         upstream,
         affects,
-        verified: false,
+        verified: record_is_verified,
+        claims,
         seen_wall_ms: open.clock.wall_ms(),
     })
 }
@@ -121,4 +127,17 @@ fn delta(journal: &JournalReader, record: &ProposalRecord) -> Result<Delta, Fail
     };
     let bytes = journal.load(&record.change.0)?.ok_or_else(|| broken("it is missing from objects/"))?;
     Ok(serde_json::from_slice(&bytes).map_err(|_| broken("it is no change that this program knows"))?)
+}
+
+/// What was verified of a proposal, where anything was; on whichever base that was.
+fn claims(journal: &JournalReader, record: &ProposalRecord) -> Result<Option<Claims>, Failure> {
+    let Some(verification) = record.verification else { return Ok(None) };
+    let broken = |why: &str| {
+        PortError::failed(format!("cannot show what was verified of {}: {why}", record.change))
+            .kind(FailureKind::Integrity)
+            .hint("lambda-os audit verify")
+    };
+    let bytes = journal.load(&verification.claims)?.ok_or_else(|| broken("it is missing from objects/"))?;
+    let claims = serde_json::from_slice(&bytes).map_err(|_| broken("this program does not know its form"))?;
+    Ok(Some(claims))
 }
