@@ -77,8 +77,8 @@ fn commit_ids_are_the_same_everywhere() {
     let plain = SampleSpec::sized(26, 12);
     let pinned = SampleSpec { style: UrlStyle::AutoInputs, dep_graph: DepGraphSchema::Old, ..plain.clone() };
     for (spec, head) in [
-        (plain, "524a04e8d8336de8873034aab36d3fab2070b7b6"),
-        (pinned, "7d24522b16578e3ce65d038af1c1462c4282fb87"),
+        (plain, "2fc2cf4b1c91de44e0178d049c862e617faa5574"),
+        (pinned, "46ec7aa41f955bcda64a0a42f2d0956d0b14589d"),
     ] {
         assert_eq!(Workspace::new(&spec).sample.head.to_string(), head, "{spec:?}");
     }

@@ -131,13 +131,15 @@ pub(super) fn module_flake(
     text
 }
 
-/// The builder: it needs a shell and `mkdir`, and reads what it depends on.
+/// The builder: it needs a shell and `mkdir`, and reads what it depends on. It fails for a module whose
+/// state says that it is broken ([`super::Sample::push_broken`]).
 pub(super) const BUILD: &str = r#"# Runs as: /bin/sh nix/build.sh, in the build sandbox.
 PATH=/bin:/usr/bin
 mkdir -p "$out/lib" || exit 1
 {
   echo "product $product"
   read -r state < "$source/src/state.txt"
+  case $state in broken*) echo "$product: $state" >&2; exit 1 ;; esac
   echo "state $state"
   for need in $needs; do
     for file in "$need"/lib/*.so; do

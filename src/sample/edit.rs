@@ -18,6 +18,18 @@ impl Sample {
         self.move_upstream(name, 0, message)
     }
 
+    /// Push one commit that breaks the module to its upstream branch; gives it. The first line of its
+    /// `src/state.txt` begins with `broken`, and it builds no more.
+    ///
+    /// # Errors
+    /// When the upstream cannot be written.
+    ///
+    /// # Panics
+    /// When there is no such module.
+    pub fn push_broken(&mut self, name: &str, what: &str) -> PortResult<ObjectId> {
+        self.move_upstream(name, 0, &format!("broken: {what}"))
+    }
+
     /// Force-push a module's upstream branch: its newest `commits` commits are gone, and there
     /// is another one in their place; gives it.
     ///
