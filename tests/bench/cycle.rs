@@ -4,7 +4,8 @@
 //! `cargo bench --bench cycle [-- MODULESxFILES…]`; the default sizes are 55x50, 55x500, 55x5000
 //! and 1000x50. `cycle` is the whole program, from its start to its end. `git` is
 //! `git submodule status` and `git status --porcelain` together: what a person types to see
-//! what the snapshot alone sees.
+//! what the snapshot alone sees. `verified` is the same cycle with a step of verification on every module,
+//! whose verdicts all stand: what it takes more is what verification costs when nothing changed.
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts real git and the program")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its table")]
 
@@ -59,15 +60,29 @@ fn measure((modules, files): (usize, usize)) {
     // As a person leaves it: every index is refreshed, and newer than the files.
     git(&root, &["submodule", "--quiet", "foreach", "git status"]);
     git(&root, &["status"]);
-    let cycle = |program: PathBuf| {
+    let verifying = temp.path().join("verifying.toml");
+    let steps = "[verify]\nsteps = [\"command\"]\n[verify.command]\nprogram = [\"/bin/true\"]\n";
+    std::fs::write(&verifying, format!("[workspace]\nallow_local_urls = true\n{steps}"))
+        .expect("a configuration");
+    let run = |program: PathBuf, config: &Path, state: &str| {
         let mut command = Command::new(program);
-        command.arg("-C").arg(&root).arg("--state-dir").arg(temp.path().join("state"));
-        command.arg("--config").arg(&config).args(["run", "--once", "--json"]);
+        command.arg("-C").arg(&root).arg("--state-dir").arg(temp.path().join(state));
+        command.arg("--config").arg(config).args(["run", "--once", "--json"]);
         command.output().expect("the program starts")
     };
+    let cycle = |program: PathBuf| run(program, &config, "state");
     let program = || PathBuf::from(env!("CARGO_BIN_EXE_lambda-os"));
-    // The first one mirrors every upstream and is not counted.
+    // The first one mirrors every upstream, verifies every module, and is not counted.
     cycle(program());
+    let first = run(program(), &verifying, "verifying");
+    let first: Value = serde_json::from_slice(&first.stdout).expect("a report");
+    let healthy = first["health"]
+        .as_array()
+        .expect("verdicts")
+        .iter()
+        .filter(|row| row["verdict"] == "healthy")
+        .count();
+    let (mut verified, mut verifies) = (vec![], vec![]);
     let (mut bounds, mut cycles, mut submodules, mut statuses) = (vec![], vec![], vec![], vec![]);
     let mut phases: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
@@ -75,6 +90,12 @@ fn measure((modules, files): (usize, usize)) {
         bounds.push(timed(|| raw_bound(&root)));
         let mut output = None;
         cycles.push(timed(|| output = Some(cycle(program()))));
+        let mut with = None;
+        verified.push(timed(|| with = Some(run(program(), &verifying, "verifying"))));
+        let with: Value = serde_json::from_slice(&with.expect("it ran").stdout).expect("a report");
+        let phases_with = with["phases"].as_array().expect("phases").iter();
+        let verify = phases_with.filter(|phase| phase["name"] == "verify");
+        verifies.extend(verify.filter_map(|phase| phase["elapsed_us"].as_f64()).map(|us| us / 1000.0));
         let output = output.expect("it ran").stdout;
         let report: Value = serde_json::from_slice(&output).expect("a report");
         assert_eq!(report["unchanged"], true, "nothing is new in a warm cycle");
@@ -113,6 +134,12 @@ fn measure((modules, files): (usize, usize)) {
         })
         .collect();
     println!("                  {}", phases.join(", "));
+    let with = median(verified);
+    println!(
+        "                  verified: {with:.2} ms, {:+.2} ms; its phase verify {:.2} ms; {healthy} healthy",
+        with - cycle,
+        median(verifies)
+    );
 }
 
 fn timed(work: impl FnOnce()) -> f64 {
