@@ -15,6 +15,7 @@ use lambda_os::adapters::mirrors::Mirrors;
 use lambda_os::adapters::state_dir::StateDir;
 use lambda_os::domain::id::ProposalId;
 use lambda_os::ops::apply::{Applied, Mode, World, apply};
+use lambda_os::ops::authority::Authority;
 use lambda_os::ops::recover::{self, Workspace as Reached};
 use lambda_os::ports::PortResult;
 use lambda_os::sample::{SampleModule, SampleSpec};
@@ -90,7 +91,7 @@ impl Copied {
             superproject: &repository,
             sources: &sources,
             journal: &mut journal,
-            governor: &People,
+            authority: Authority::Ballots(&People),
             clock: &CLOCK,
         };
         apply(&mut world, &state, id, Mode::Act)

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::heal::{HealEnd, Uptime};
 use super::health::Verdict;
 use super::health::evidence::Lasting;
 use super::id::{ChangeId, Cid, ModuleName, ObjectId, ProposalId};
@@ -278,11 +279,57 @@ pub enum Event {
         /// What came out, in `objects/`.
         outcome: Cid,
     },
+    /// Healing a module begins: it is shown again that it is bad, before its pin goes back.
+    #[serde(rename = "heal.started")]
+    HealStarted {
+        /// The module.
+        module: ModuleName,
+        /// The bad revision.
+        from: ObjectId,
+        /// The revision that it goes back to: verified strongly in this workspace.
+        to: ObjectId,
+        /// The evidence that it is bad, in `objects/`.
+        bad: Cid,
+        /// The evidence that it was verified at the target, in `objects/`.
+        good: Cid,
+        /// The proposal to go back, when one was open already.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<ProposalId>,
+    },
+    /// How healing a module ended.
+    #[serde(rename = "heal.finished")]
+    HealFinished {
+        /// The module.
+        module: ModuleName,
+        /// Sequence of its `heal.started`.
+        started: u64,
+        /// How. Only what passed in the workspace as it is afterwards is `healed`.
+        outcome: HealEnd,
+        /// The commit that moved the pin, when healed.
+        commit: Option<ObjectId>,
+        /// The evidence on which it ended, in `objects/`.
+        evidence: Option<Cid>,
+        /// Why, as a sentence without a final stop.
+        reason: Option<String>,
+        /// True when the breaker opens: the module is held until a person lets go of it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        freezes: bool,
+        /// When, by a clock that nobody sets.
+        at: Uptime,
+    },
+    /// Too many modules are bad at once, and nothing is rolled back; or no longer, with none.
+    #[serde(rename = "heal.stopped")]
+    HealStopped {
+        /// How many modules that were healthy are bad; 0 when that is over.
+        bad: u32,
+        /// How many may be.
+        limit: u32,
+    },
 }
 
 impl Event {
     /// The types that this program knows, in the order of the variants.
-    pub const TYPES: [&'static str; 24] = [
+    pub const TYPES: [&'static str; 27] = [
         "journal.opened",
         "journal.recovered",
         "cycle.started",
@@ -307,6 +354,9 @@ impl Event {
         "verify.finished",
         "verify.adopted",
         "candidates.verified",
+        "heal.started",
+        "heal.finished",
+        "heal.stopped",
     ];
 
     /// The entry's `type`.
@@ -337,6 +387,9 @@ impl Event {
             Self::VerifyFinished { .. } => "verify.finished",
             Self::VerifyAdopted { .. } => "verify.adopted",
             Self::CandidatesVerified { .. } => "candidates.verified",
+            Self::HealStarted { .. } => "heal.started",
+            Self::HealFinished { .. } => "heal.finished",
+            Self::HealStopped { .. } => "heal.stopped",
         }
     }
 
@@ -377,7 +430,16 @@ impl Event {
             }
             Self::VerifyFinished { evidence, .. } => vec![("evidence", *evidence)],
             Self::CandidatesVerified { outcome, .. } => vec![("outcome", *outcome)],
+            Self::HealStarted { bad, good, proposal, .. } => {
+                let mut named = vec![("evidence", *bad), ("evidence", *good)];
+                named.extend(proposal.map(|proposal| ("proposal", proposal.0)));
+                named
+            }
+            Self::HealFinished { evidence, .. } => {
+                evidence.iter().map(|evidence| ("evidence", *evidence)).collect()
+            }
             Self::JournalOpened { .. }
+            | Self::HealStopped { .. }
             | Self::CycleStarted { .. }
             | Self::UpstreamMoved { .. }
             | Self::ModuleHeld { .. }
@@ -392,6 +454,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one of each")]
     fn every_type_is_written_under_its_listed_name() {
         let cid = Cid::of(b"x");
         let to = ObjectId::from_bytes(&[1; 20]).unwrap();
@@ -477,6 +540,25 @@ mod tests {
             },
             Event::VerifyAdopted { module: ModuleName::new("m"), key: cid },
             Event::CandidatesVerified { base: to, asked: cid, outcome: cid },
+            Event::HealStarted {
+                module: ModuleName::new("m"),
+                from: to,
+                to,
+                bad: cid,
+                good: cid,
+                proposal: Some(ProposalId(cid)),
+            },
+            Event::HealFinished {
+                module: ModuleName::new("m"),
+                started: 0,
+                outcome: HealEnd::Healed,
+                commit: Some(to),
+                evidence: Some(cid),
+                reason: None,
+                freezes: true,
+                at: Uptime { boot: "b".to_owned(), mono_ms: 0 },
+            },
+            Event::HealStopped { bad: 4, limit: 3 },
         ];
         for (event, listed) in all.iter().zip(Event::TYPES) {
             let value = serde_json::to_value(event).unwrap();

@@ -43,6 +43,8 @@ pub mod packet;
 
 pub mod governance;
 
+pub mod heal;
+
 pub mod audit;
 
 pub mod event;

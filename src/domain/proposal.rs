@@ -82,6 +82,16 @@ impl Purpose {
             Self::Command => "command",
         }
     }
+
+    /// Whether it came about because somebody asked for it, or because a module broke: then nothing
+    /// that upstreams do ends it or takes its place.
+    #[must_use]
+    pub fn is_asked_for(self) -> bool {
+        match self {
+            Self::Upgrade | Self::Realign => false,
+            Self::Rollback | Self::Heal | Self::Command => true,
+        }
+    }
 }
 
 /// What is put to those who decide.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
+use super::heal::Heals;
 use super::health::{VerdictRecord, Verdicts};
 use super::id::{Cid, ModuleName, ObjectId, ProposalId};
 use super::proposal::{Closure, ProposalRecord, Proposals, Stage, Verification};
@@ -43,6 +44,9 @@ pub struct State {
     /// The newest combination of changes that was verified.
     #[serde(default)]
     pub candidates: Option<TriedCandidates>,
+    /// What was healed, what is under way, which revisions are bad and which modules frozen.
+    #[serde(default)]
+    pub heals: Heals,
 }
 
 /// A combination of changes that was verified.
@@ -115,11 +119,15 @@ impl State {
 
     /// The state after this entry.
     pub fn apply(&mut self, seq: u64, wall_ms: i64, event: &Event) {
+        self.heals.apply(seq, wall_ms, event);
         match event {
             Event::JournalOpened { .. }
             | Event::JournalRecovered { .. }
             | Event::DriftFound { .. }
-            | Event::BallotRefused { .. } => {}
+            | Event::BallotRefused { .. }
+            | Event::HealStarted { .. }
+            | Event::HealFinished { .. }
+            | Event::HealStopped { .. } => {}
             Event::CycleStarted { .. } => self.open_cycle = Some(seq),
             Event::SnapshotTaken { snapshot, .. } => self.snapshot = Some(*snapshot),
             Event::UpstreamMoved { module, branch, to, rewritten, .. } => {
@@ -301,7 +309,10 @@ impl State {
                 self.open_apply = None;
                 let Some(record) = self.proposals.get_mut(proposal) else { return };
                 record.stage = match (outcome.as_str(), commit) {
-                    ("applied", Some(commit)) => Stage::Applied { commit: *commit },
+                    ("applied", Some(commit)) => {
+                        self.heals.applied(proposal, record);
+                        Stage::Applied { commit: *commit }
+                    }
                     ("undone", _) => Stage::Open,
                     _ => Stage::Stuck { reason: notes.join("; ") },
                 };

@@ -1,4 +1,4 @@
-//! Applying: an approved proposal into the superproject.
+//! Applying: a proposal that was approved, or that heals, into the superproject.
 //!
 //! In: a proposal, the journal, the workspace as it is now. Out: the commit on the branch that HEAD
 //! names, or a refusal after which nothing is changed. The order is the whole point:
@@ -15,7 +15,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::govern::{self, Case, Certified};
+use super::authority::{self, Authority, Warrant};
+use super::govern::{self, Case};
 use super::propose::{Ask, Derived, derive_one};
 use super::recover::{self, OpenEffect};
 use crate::domain::event::Event;
@@ -24,7 +25,7 @@ use crate::domain::module::Module;
 use crate::domain::proposal::Stage;
 use crate::domain::state::State;
 use crate::ports::{
-    Clock, FailureKind, Governor, Journal, Landing, LandingState, PortError, PortResult, Repository, Sources,
+    Clock, FailureKind, Journal, Landing, LandingState, PortError, PortResult, Repository, Sources,
     Superproject,
 };
 
@@ -38,8 +39,8 @@ pub struct World<'a> {
     pub sources: &'a dyn Sources,
     /// The journal, whose one writer we are.
     pub journal: &'a mut dyn Journal,
-    /// Who decides.
-    pub governor: &'a dyn Governor,
+    /// By what right.
+    pub authority: Authority<'a>,
     /// Time.
     pub clock: &'a dyn Clock,
 }
@@ -74,7 +75,7 @@ pub enum Mode {
 /// [`recover::recover`] comes first.
 ///
 /// # Errors
-/// Approvals missing, refused, or integrity as [`govern::certify`]; busy when another git holds the
+/// Approvals missing, refused, or integrity as [`govern::certify`], integrity when a heal does not rest on what the journal says; busy when another git holds the
 /// index; failed when it is over, derives to another change on HEAD, or something forbids it now.
 pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -> PortResult<Applied> {
     recover::check_landed(&*world.journal, world.superproject, state)?;
@@ -106,9 +107,11 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
     };
     let now_ms = world.clock.wall_ms();
     if mode == Mode::Try {
-        let tally = govern::decide(&*world.journal, &state, world.governor, id, now_ms)?;
         let mut notes = derived.notes.clone();
-        notes.push(format!("the proposal is {}", tally.state.as_str()));
+        if let Authority::Ballots(governor) = world.authority {
+            let tally = govern::decide(&*world.journal, &state, governor, id, now_ms)?;
+            notes.push(format!("the proposal is {}", tally.state.as_str()));
+        }
         notes.extend(world.superproject.obstacles(head, &derived.edits)?);
         return Ok(applied(None, notes));
     }
@@ -118,8 +121,8 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
         let entry = world.journal.append(&id.short(), &event)?;
         state.apply(entry.seq, entry.wall_ms, &entry.event);
     }
-    let certified = govern::certify(world.journal, &state, world.governor, id, now_ms)?;
-    if certified.proven.change != derived.change || certified.proven.proposal != id {
+    let warrant = authority::certify(world.journal, &state, world.authority, id, now_ms)?;
+    if warrant.change != derived.change || warrant.proposal != id {
         return Err(PortError::failed(format!("the certificate of {} is for another change", id.short()))
             .kind(FailureKind::Integrity)
             .hint("nothing was applied; look with: lambda-os audit verify"));
@@ -128,7 +131,7 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
     if !obstacles.is_empty() {
         return Err(not_now(id, &obstacles));
     }
-    let message = message(&case, &certified)?;
+    let message = message(&case, &warrant)?;
     let target = world.superproject.commit(head, &derived.edits, &message, now_ms)?;
     let landing = Landing {
         reference: reference.clone(),
@@ -139,7 +142,7 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
     };
     let event = Event::ApplyStarted {
         proposal: id,
-        certificate: certified.certificate,
+        certificate: warrant.certificate,
         reference: reference.clone(),
         expected: head,
         target,
@@ -220,23 +223,18 @@ fn after_failure(
     }
 }
 
-/// The message of the commit: what moves, who approved, and the trailers that tie it to the journal.
-fn message(case: &Case, certified: &Certified) -> PortResult<String> {
+/// The message of the commit: what moves, by whose word, and the trailers that tie it to the journal.
+fn message(case: &Case, warrant: &Warrant) -> PortResult<String> {
     let mut message = format!("{}\n\n", case.title());
     for pin in &case.pins {
         let _ = writeln!(message, "{}: {} -> {}", pin.module, pin.from, pin.to);
     }
-    let voters: Vec<&str> = certified.proven.tally.approvals().map(|ballot| ballot.voter.as_str()).collect();
-    let _ = writeln!(
-        message,
-        "\nApproved by {}. Unverified: this version verifies nothing.\n",
-        voters.join(", ")
-    );
-    let line = certified
+    let _ = writeln!(message, "\n{}\n", warrant.said);
+    let line = warrant
         .entry
         .line()
         .map_err(|error| PortError::failed("cannot name the journal's entry in the commit").because(error))?;
     let _ = writeln!(message, "{}{}", recover::PROPOSAL_TRAILER, case.id);
-    let _ = writeln!(message, "{}{} {}", recover::JOURNAL_TRAILER, certified.entry.seq, Cid::of(&line));
+    let _ = writeln!(message, "{}{} {}", recover::JOURNAL_TRAILER, warrant.entry.seq, Cid::of(&line));
     Ok(message)
 }

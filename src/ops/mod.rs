@@ -2,6 +2,8 @@
 
 pub mod apply;
 
+pub mod authority;
+
 pub mod cycle;
 
 pub mod detect;
@@ -9,6 +11,8 @@ pub mod detect;
 pub mod doctor;
 
 pub mod govern;
+
+pub mod heal;
 
 pub mod order;
 

@@ -12,9 +12,9 @@
 
 use crate::domain::event::Event;
 use crate::domain::id::{Cid, ObjectId, ProposalId};
-use crate::domain::proposal::Stage;
+use crate::domain::proposal::{Purpose, Stage};
 use crate::domain::state::{OpenApply, State};
-use crate::ops::govern;
+use crate::ops::authority;
 use crate::ports::{
     FailureKind, Journal, Landing, LandingState, PortError, PortResult, Repository, Superproject,
 };
@@ -144,12 +144,20 @@ fn close_apply(
     let remedy = reconcile(&Reality::Expected, &Reality::Target, seen.as_ref());
     if remedy == Remedy::Redo && !begun {
         let certificate = state.proposals.get(&proposal).and_then(|record| record.certificate);
-        let held = certificate
-            .is_some_and(|certificate| govern::recheck(journal, state, proposal, &certificate).is_ok());
-        if !held {
+        let held = match certificate {
+            Some(certificate) => authority::recheck(journal, state, proposal, &certificate).err(),
+            None => Some(PortError::failed("it has no certificate")),
+        };
+        if let Some(error) = held {
             superproject.abandon(&landing)?;
-            let why = "its certificate does not hold any more, and nothing of it had been changed".to_owned();
-            return close(journal, open, "undone", vec![why]);
+            let why = format!(
+                "its certificate does not hold any more, and nothing of it had been changed: {}",
+                said(&error)
+            );
+            let closed = close(journal, open, "undone", vec![why])?;
+            // Nobody signed a heal certificate: one that does not hold was made or changed by somebody.
+            let heals = state.proposals.get(&proposal).is_some_and(|it| it.purpose == Purpose::Heal);
+            return if heals && error.kind == FailureKind::Integrity { Err(error) } else { Ok(closed) };
         }
     }
     match superproject.land(&landing) {
@@ -195,7 +203,7 @@ fn close(
 }
 
 /// An error with its causes, as one sentence.
-pub(super) fn said(error: &PortError) -> String {
+pub(crate) fn said(error: &PortError) -> String {
     let mut said = error.to_string();
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {

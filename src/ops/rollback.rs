@@ -4,16 +4,15 @@
 //! other; and a hold on the module, so that the revision it came from is not proposed again by
 //! itself. What a target may be is narrow: the pin's own history, at hand here.
 
-use crate::domain::change::Delta;
 use crate::domain::event::Event;
 use crate::domain::id::{ModuleName, ObjectId, ProposalId};
 use crate::domain::module::Module;
-use crate::domain::proposal::{PROPOSAL_VERSION, Proposal, Purpose, Stage};
+use crate::domain::proposal::{Purpose, Stage};
 use crate::domain::state::State;
 use crate::domain::text;
 use crate::ops::exchange::Place;
 use crate::ops::govern;
-use crate::ops::propose::{Ask, Derived, derive_one, track_of};
+use crate::ops::propose::{Ask, derive_one, offer};
 use crate::ports::{FailureKind, Journal, PortError, PortResult, Relation, Sources};
 
 /// A pin that shall go back.
@@ -57,15 +56,9 @@ pub fn propose(
     let workspace = &rules.members.workspace;
     let derived = derive_one(place.superproject, place.sources, place.modules, workspace, place.head, &asks)?
         .map_err(|why| refused(format!("it cannot be derived: {}", text::inert(&why.to_string()))))?;
-    let open = state.open_proposals().find(|(_, record)| {
-        record.change == derived.change
-            && record.stage == Stage::Open
-            && record.policy == Some(rules.policy_cid)
-            && record.members_epoch == rules.members.epoch
-    });
-    let id = match open {
-        Some((id, _)) => *id,
-        None => make(journal, &rules, place, derived)?,
+    let id = match offer::find(state, &rules, &derived, |_| true) {
+        Some(id) => id,
+        None => offer::make(journal, state, &rules, place, &derived, Purpose::Rollback)?,
     };
     let reason = text::clipped(&format!("rolled back from {}: {reason}", from.short()), 1000);
     if state.holds.get(module) != Some(&reason) {
@@ -130,47 +123,4 @@ pub fn revision(state: &State, module: &ModuleName, said: &str) -> Result<Object
         [] => Err(format!("no revision that was proposed here begins with {said}: give its full id")),
         _ => Err(format!("several revisions begin with {said}: give the full id")),
     }
-}
-
-fn make(
-    journal: &mut dyn Journal,
-    rules: &govern::Rules,
-    place: Place<'_>,
-    derived: Derived,
-) -> PortResult<ProposalId> {
-    let track = track_of(place.graph, &names(&derived.delta));
-    let expires_ms = rules.policy.expires_ms(&rules.members, track, place.now_ms);
-    let proposal = Proposal {
-        v: PROPOSAL_VERSION,
-        change: derived.change,
-        track,
-        policy: rules.policy_cid,
-        members_epoch: rules.members.epoch,
-        requires: Vec::new(),
-        supersedes: None,
-        expires_ms,
-    };
-    let no_form = |error| PortError::failed("cannot write the proposal as canonical JSON").because(error);
-    let id = proposal.id().map_err(no_form)?;
-    let (delta, manifest) =
-        (derived.delta.to_canonical().map_err(no_form)?, proposal.to_canonical().map_err(no_form)?);
-    journal.store_all(&[&delta, &manifest])?;
-    let event = Event::ProposalMade {
-        proposal: id,
-        change: derived.change,
-        purpose: Purpose::Rollback,
-        track,
-        pins: derived.pins,
-        base: place.head,
-        tree: derived.tree,
-        supersedes: None,
-        expires_ms,
-        notes: derived.notes.iter().take(24).map(|note| text::clipped(&text::inert(note), 400)).collect(),
-    };
-    journal.append(&id.short(), &event)?;
-    Ok(id)
-}
-
-fn names(delta: &Delta) -> Vec<ModuleName> {
-    delta.pins.iter().map(|pin| pin.module.clone()).collect()
 }

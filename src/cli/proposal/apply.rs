@@ -13,6 +13,7 @@ use crate::cli::{Exit, Failure, Global, show};
 use crate::domain::id::ProposalId;
 use crate::domain::text;
 use crate::ops::apply::{self, Applied, Mode, World};
+use crate::ops::authority::Authority;
 use crate::ops::recover::RecoveredApply;
 
 /// Arguments.
@@ -97,7 +98,7 @@ pub(in crate::cli) fn one(
         superproject: &open.repository,
         sources: &open.sources,
         journal,
-        governor: governor.as_ref(),
+        authority: Authority::Ballots(governor.as_ref()),
         clock: &open.clock,
     };
     Ok(apply::apply(&mut world, &state, id, mode)?)

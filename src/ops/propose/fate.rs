@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::domain::id::ModuleName;
 use crate::domain::module::Module;
 use crate::domain::plan::Plan;
-use crate::domain::proposal::{ProposalRecord, Purpose};
+use crate::domain::proposal::ProposalRecord;
 use crate::domain::upgrade::{Status, Upgrade};
 
 /// What becomes of it.
@@ -49,11 +49,12 @@ impl<'a> Known<'a> {
             }
         }
         let at = |name: &ModuleName| self.upgrades.get(name).and_then(|upgrade| upgrade.from);
-        if record.pins.iter().all(|pin| pin.from != pin.to && at(&pin.module) == Some(pin.to)) {
+        let moves = !record.pins.is_empty();
+        if moves && record.pins.iter().all(|pin| pin.from != pin.to && at(&pin.module) == Some(pin.to)) {
             return Fate::Over("its pins are where it would bring them".to_owned());
         }
-        if record.purpose == Purpose::Rollback {
-            // A person asked for it, whatever upstream says.
+        if record.purpose.is_asked_for() {
+            // Somebody asked for it, whatever upstream says.
             return Fate::Stays;
         }
         for pin in &record.pins {

@@ -7,6 +7,7 @@
 //! ```text
 //! base → derive        one change, coherent in all places of its pins
 //! candidates → stage   which changes, and what becomes of the proposals that are open (fate)
+//! offer                one change that somebody asked for
 //! rules                the documents that say how long a proposal lives, and how many there may be
 //! ```
 
@@ -14,6 +15,7 @@ mod base;
 mod candidates;
 mod derive;
 mod fate;
+pub mod offer;
 mod rules;
 mod stage;
 

@@ -14,9 +14,7 @@ use crate::domain::id::{ChangeId, ObjectId, ProposalId, RepoPath};
 use crate::domain::module::Module;
 use crate::domain::pin::PinCheck;
 use crate::domain::plan::{PinMove, Plan};
-use crate::domain::proposal::{
-    Closure, MAX_PINS, PROPOSAL_VERSION, Proposal, ProposalRecord, Purpose, Stage, Track,
-};
+use crate::domain::proposal::{Closure, MAX_PINS, PROPOSAL_VERSION, Proposal, ProposalRecord, Stage, Track};
 use crate::domain::report::{
     ClosedProposal, Findings, MadeProposal, NotProposed, OpenProposal, ProposalChanges,
 };
@@ -269,7 +267,7 @@ impl<'a> Desk<'a> {
             let about: Vec<ProposalId> = self
                 .open
                 .iter()
-                .filter(|(id, record)| record.purpose != Purpose::Rollback && !met.contains(*id))
+                .filter(|(id, record)| !record.purpose.is_asked_for() && !met.contains(*id))
                 .filter(|(_, record)| overlap(&record.pins, &candidate.pins))
                 .map(|(id, _)| *id)
                 .collect();
@@ -315,6 +313,14 @@ impl<'a> Desk<'a> {
             let name = &candidate.pins[0].module;
             return Some(format!(
                 "it was turned down; it comes back when its target moves, or after lambda-os unhold {name}"
+            ));
+        }
+        let bad = |pin: &&PinMove| self.state.heals.is_bad(&pin.module, pin.to);
+        if let Some(pin) = candidate.pins.iter().find(bad) {
+            let (name, at) = (&pin.module, pin.to.short());
+            return Some(format!(
+                "{name} was taken back from {at}, which did not pass; it comes back when its target moves, \
+                 or after lambda-os unhold {name}"
             ));
         }
         if candidate.pins.len() > MAX_PINS {

@@ -1,0 +1,85 @@
+//! By what right a proposal is applied: ballots that were counted, or the standing authority to heal.
+//!
+//! In: a proposal, the journal and what it adds up to. Out: a certificate in the journal's store, and
+//! its entry. Applying makes one; whoever goes on with an application that was cut short checks it
+//! again. Neither right stands in for the other: a heal certificate proves a heal alone.
+
+use crate::domain::audit::entry::Entry;
+use crate::domain::heal::HealCertificate;
+use crate::domain::id::{ChangeId, Cid, ProposalId};
+use crate::domain::state::State;
+use crate::ops::govern;
+use crate::ops::heal::standing::{self, Grant};
+use crate::ports::{Governor, Journal, PortResult, Stored};
+
+/// By what right.
+#[derive(Clone, Copy)]
+pub enum Authority<'a> {
+    /// Those who decide approved it: their ballots are counted.
+    Ballots(&'a dyn Governor),
+    /// The members document grants it: a heal, or what undoes one that failed.
+    Standing(&'a Grant),
+}
+
+/// A certificate that was made, with what the commit says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Warrant {
+    /// The certificate, in `objects/`.
+    pub(super) certificate: Cid,
+    /// Its `proposal.certified`.
+    pub(super) entry: Entry,
+    /// The proposal that it is for.
+    pub(super) proposal: ProposalId,
+    /// The change that it is for.
+    pub(super) change: ChangeId,
+    /// By whose word, a paragraph for the commit.
+    pub(super) said: String,
+}
+
+/// Make the certificate of a proposal.
+///
+/// # Errors
+/// As [`govern::certify`] and [`standing::certify`].
+pub(super) fn certify(
+    journal: &mut dyn Journal,
+    state: &State,
+    authority: Authority<'_>,
+    id: ProposalId,
+    now_ms: i64,
+) -> PortResult<Warrant> {
+    match authority {
+        Authority::Standing(grant) => standing::certify(journal, state, grant, id, now_ms),
+        Authority::Ballots(governor) => {
+            let certified = govern::certify(journal, state, governor, id, now_ms)?;
+            let voters: Vec<&str> =
+                certified.proven.tally.approvals().map(|ballot| ballot.voter.as_str()).collect();
+            Ok(Warrant {
+                certificate: certified.certificate,
+                entry: certified.entry,
+                proposal: certified.proven.proposal,
+                change: certified.proven.change,
+                said: format!(
+                    "Approved by {}. Unverified: this version verifies nothing.",
+                    voters.join(", ")
+                ),
+            })
+        }
+    }
+}
+
+/// Check a stored certificate again: that it proves this proposal, now.
+///
+/// # Errors
+/// Integrity when it does not.
+pub(super) fn recheck(
+    journal: &(impl Stored + ?Sized),
+    state: &State,
+    id: ProposalId,
+    certificate: &Cid,
+) -> PortResult<()> {
+    let stored = journal.stored(certificate)?;
+    match stored.and_then(|bytes| HealCertificate::from_canonical(&bytes).ok()) {
+        Some(held) => standing::recheck(journal, state, id, certificate, &held),
+        None => govern::recheck(journal, state, id, certificate).map(|_| ()),
+    }
+}
