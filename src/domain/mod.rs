@@ -35,6 +35,8 @@ pub mod health;
 
 pub mod plan;
 
+pub mod combine;
+
 pub mod change;
 
 pub mod proposal;
