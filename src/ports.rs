@@ -467,6 +467,12 @@ pub trait Builder: Runner {
 
 /// Loads a built module in its host (`host`).
 pub trait ModuleHost: Runner {
+    /// How many modules may be loaded at once. Waiting for a host to settle is no work, so that it
+    /// may be more than work at once.
+    fn at_once(&self) -> usize {
+        1
+    }
+
     /// Load it; `outputs` is what building gave, empty when no build step ran.
     fn load(&self, scene: &Scene, module: &Placed, outputs: &BTreeMap<String, PathBuf>) -> Ran;
 }

@@ -5,6 +5,7 @@
 //! a key that is known is not run again, and equal derivations share a verdict. A module that fails
 //! is tried once more in a fresh sandbox before it is believed.
 
+mod gate;
 mod run;
 pub mod scenes;
 
@@ -33,7 +34,7 @@ pub struct Runners<'a> {
     pub steps: &'a [Step],
     /// The steps of single modules.
     pub own_steps: &'a BTreeMap<ModuleName, Vec<Step>>,
-    /// Modules at once.
+    /// Modules that are worked on at once; more may be loaded, see [`ModuleHost::at_once`].
     pub parallel: usize,
 }
 

@@ -16,6 +16,7 @@ use crate::domain::state::State;
 use crate::domain::text;
 use crate::ports::{Derivations, FailureKind, PortError, PortResult, Ran, Runner};
 
+use super::gate::Gate;
 use super::{Bench, Known, Origin, Runners, Verified, Where};
 
 /// How many characters of a reason the journal keeps: an entry is one bounded line.
@@ -309,18 +310,19 @@ fn side_by_side(
     done: &mut BTreeMap<ModuleName, Verified>,
 ) -> PortResult<()> {
     let runners = bench.runners;
+    let gates = Gates::of(runners, pending);
     let next = AtomicUsize::new(0);
     let halt = AtomicBool::new(false);
     std::thread::scope(|scope| {
         // What waits to be journalled is bounded: logs are large.
         let (sender, receiver) = mpsc::sync_channel(1);
-        for _ in 0..runners.parallel.max(1).min(pending.len()) {
-            let (sender, next, halt) = (sender.clone(), &next, &halt);
+        for _ in 0..gates.most().min(pending.len()) {
+            let (sender, next, halt, gates) = (sender.clone(), &next, &halt, &gates);
             scope.spawn(move || {
                 while !halt.load(Ordering::Relaxed) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some((job, begun)) = pending.get(number) else { return };
-                    if sender.send((number, tried(runners, scene, job, begun))).is_err() {
+                    if sender.send((number, tried(runners, gates, scene, job, begun))).is_err() {
                         return;
                     }
                 }
@@ -347,23 +349,42 @@ fn side_by_side(
     })
 }
 
+/// How much is done at once.
+struct Gates {
+    work: Gate,
+    hosts: Gate,
+}
+
+impl Gates {
+    fn of(runners: Runners<'_>, pending: &[(Job<'_>, Begun)]) -> Self {
+        let loads = pending.iter().any(|(job, _)| job.steps.contains(&Step::Host));
+        let hosts = if loads { runners.host.at_once() } else { 1 };
+        Self { work: Gate::new(runners.parallel), hosts: Gate::new(hosts) }
+    }
+
+    /// Threads that can all be busy.
+    fn most(&self) -> usize {
+        self.work.all().max(self.hosts.all())
+    }
+}
+
 /// The first try, and the second where there was need of one.
 struct Tries {
     first: Vec<Ran>,
     second: Vec<Ran>,
 }
 
-fn tried(runners: Runners<'_>, scene: &Scene, job: &Job<'_>, begun: &Begun) -> Tries {
+fn tried(runners: Runners<'_>, gates: &Gates, scene: &Scene, job: &Job<'_>, begun: &Begun) -> Tries {
     let mut first: Vec<Ran> = begun.ran.iter().cloned().collect();
     if first.last().is_none_or(|ran| passed(&ran.run)) {
-        first.extend(rest(runners, scene, job, &begun.derivations, 1));
+        first.extend(rest(runners, gates, scene, job, &begun.derivations, 1));
     }
     let runs: Vec<StepRun> = first.iter().map(|ran| ran.run.clone()).collect();
     let believed = !judge::verdict(&runs).is_bad() || judge::lasting(&runs) == Lasting::Permanent;
     let second = if believed {
         Vec::new()
     } else if first.last().is_some_and(|ran| ran.run.step == Step::Eval) {
-        let again = runners.evaluator.evaluate(scene, &[job.placed]);
+        let again = gates.work.through(|| runners.evaluator.evaluate(scene, &[job.placed]));
         match again.into_iter().next() {
             None => vec![Ran::not_run(Step::Eval, "the evaluator gave no answer".to_owned())],
             Some(mut answer) => {
@@ -371,13 +392,13 @@ fn tried(runners: Runners<'_>, scene: &Scene, job: &Job<'_>, begun: &Begun) -> T
                 let goes_on = passed(&answer.ran.run);
                 let mut second = vec![answer.ran];
                 if goes_on {
-                    second.extend(rest(runners, scene, job, &answer.derivations, 2));
+                    second.extend(rest(runners, gates, scene, job, &answer.derivations, 2));
                 }
                 second
             }
         }
     } else {
-        rest(runners, scene, job, &begun.derivations, 2)
+        rest(runners, gates, scene, job, &begun.derivations, 2)
     };
     Tries { first, second }
 }
@@ -389,6 +410,7 @@ fn passed(run: &StepRun) -> bool {
 /// The steps after evaluation, until one does not pass.
 fn rest(
     runners: Runners<'_>,
+    gates: &Gates,
     scene: &Scene,
     job: &Job<'_>,
     derivations: &Derivations,
@@ -400,12 +422,12 @@ fn rest(
         let mut ran = match step {
             Step::Eval => continue,
             Step::Build => {
-                let built = runners.builder.build(scene, job.placed, derivations);
+                let built = gates.work.through(|| runners.builder.build(scene, job.placed, derivations));
                 outputs = built.outputs;
                 built.ran
             }
-            Step::Host => runners.host.load(scene, job.placed, &outputs),
-            Step::Command => runners.checker.check(scene, job.placed),
+            Step::Host => gates.hosts.through(|| runners.host.load(scene, job.placed, &outputs)),
+            Step::Command => gates.work.through(|| runners.checker.check(scene, job.placed)),
         };
         ran.run.attempt = attempt;
         let goes_on = passed(&ran.run);
