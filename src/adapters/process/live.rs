@@ -62,6 +62,8 @@ pub enum Out {
     Pipes,
     /// Where ours goes.
     Inherited,
+    /// Both where our standard error goes: our standard output stays ours.
+    Stderr,
 }
 
 /// A program that runs.
@@ -90,8 +92,14 @@ impl Live {
             Input::Pipe => Stdio::piped(),
             Input::Fd(fd) => Stdio::from(fd),
         });
-        if start.output == Out::Pipes {
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        match start.output {
+            Out::Pipes => {
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            }
+            Out::Inherited => {}
+            Out::Stderr => {
+                command.stdout(Stdio::from(io::stderr().as_fd().try_clone_to_owned()?));
+            }
         }
         if let Some(id) = start.user {
             command.uid(id).gid(id);
@@ -145,6 +153,17 @@ impl Live {
             }
             let _ = kill_process(self.pid(), Signal::KILL);
         }
+    }
+
+    /// How it ended; `None` while it runs.
+    ///
+    /// # Errors
+    /// When it was waited for elsewhere.
+    pub fn has_ended(&mut self) -> io::Result<Option<Ended>> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait()?;
+        }
+        Ok(self.ended.map(Ended::of))
     }
 
     /// Wait for its end.
