@@ -30,3 +30,5 @@ pub mod governors;
 pub mod nix_store;
 
 pub mod unavailable;
+
+pub mod host;

@@ -144,6 +144,13 @@ pub enum Command {
 /// Parse the arguments, run the verb, say what failed.
 #[must_use]
 pub fn run() -> ExitCode {
+    // Started by the supervisor within a sandbox, never by a person: it is no verb.
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == crate::adapters::host::DRIVER_VERB) {
+        return match crate::adapters::host::driver::run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

@@ -230,6 +230,8 @@ fn together(raw: &Raw, places: &Places) -> Vec<Problem> {
     paths.extend(
         raw.verify.sandbox.read.iter().map(|path| ("verify.sandbox.read".to_owned(), path.as_path())),
     );
+    let ready = raw.verify.host.iter().flat_map(|host| &host.modules);
+    paths.extend(ready.map(|path| ("verify.host.modules".to_owned(), path.as_path())));
     paths.extend(
         raw.notify
             .telegram

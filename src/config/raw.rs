@@ -287,11 +287,49 @@ pub struct RawSandbox {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawHost {
-    /// The host program: a name that is looked for, or an absolute path.
+    /// The host program: a name that is looked for on `PATH`, or an absolute path. Which host it is, and which generation, it is asked itself.
     pub program: String,
-    /// Where the built modules are, relative to the module.
+    /// Where the built modules are, relative to what was built; a first component `result` is that itself. Without it, `modules` and `lib`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules_dir: Option<PathBuf>,
+    /// Directories of modules that are there already, absolute: for what modules need and this workspace does not build.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<PathBuf>,
+    /// A call to each module once it is loaded, where the host takes calls: the method, then its arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub call: Vec<String>,
+    /// Seconds after which a host that waits for events without a sign of the module is weakly healthy.
+    #[serde(default = "five")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub alive_s: u64,
+    /// Milliseconds for which a module that is loaded must stay so.
+    #[serde(default = "half_a_second")]
+    #[schemars(range(min = 0, max = 600_000))]
+    pub settle_ms: u64,
+    /// Seconds that loading one module may take; `verify.timeout_s` where that is less.
+    #[serde(default = "half_a_minute")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub timeout_s: u64,
+    /// Modules loaded at once. Hosts mostly wait: these may be more than `verify.parallel`.
+    #[serde(default = "eight")]
+    #[schemars(range(min = 1, max = 256))]
+    pub parallel: u64,
+}
+
+fn five() -> u64 {
+    5
+}
+
+fn half_a_second() -> u64 {
+    500
+}
+
+fn half_a_minute() -> u64 {
+    30
+}
+
+fn eight() -> u64 {
+    8
 }
 
 /// `[modules."name"]`
