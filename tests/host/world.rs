@@ -1,4 +1,5 @@
 //! Host programs made for a test, modules that behave as it says, and one run of the step.
+#![allow(dead_code, clippy::allow_attributes, reason = "the tests and the benchmark use different parts")]
 
 use std::collections::BTreeMap;
 use std::fs;
