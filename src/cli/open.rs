@@ -9,9 +9,11 @@ use crate::adapters::journal::JournalReader;
 use crate::adapters::mirrors::Mirrors;
 use crate::adapters::state_dir::StateDir;
 use crate::config::Settings;
-use crate::config::checked::Backend;
+use crate::config::checked::{Backend, Rung as Configured};
+use crate::domain::heal::Rung;
 use crate::domain::state::State;
 use crate::ops::cycle::CycleOptions;
+use crate::ops::heal::HealOptions;
 use crate::ports::Governor;
 
 /// A workspace with everything that a verb needs.
@@ -53,6 +55,7 @@ impl Open {
             detect: self.settings.detect_options(self.offline),
             drift: self.settings.drift_limits(),
             plan: self.settings.plan_limits(),
+            heal: HealOptions { rung: rung(self.settings.rung), limits: self.settings.heal_limits() },
         }
     }
 
@@ -90,5 +93,14 @@ impl Open {
         for (module, reason) in self.settings.module_holds() {
             state.holds.insert(crate::domain::id::ModuleName::new(&module), reason);
         }
+    }
+}
+
+fn rung(configured: Configured) -> Rung {
+    match configured {
+        Configured::Manual => Rung::Manual,
+        Configured::Assisted => Rung::Assisted,
+        Configured::Gated => Rung::Gated,
+        Configured::Bounded => Rung::Bounded,
     }
 }

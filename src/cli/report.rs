@@ -16,6 +16,7 @@ pub(super) fn text(report: &CycleReport, paint: Paint, timings: bool) -> String 
     let mut shown = format!("{}\n", paint.bold(&headline(findings)));
     drift(&mut shown, report, paint);
     health(&mut shown, findings, paint);
+    healing(&mut shown, findings, paint);
     attention(&mut shown, findings, paint);
     open(&mut shown, report, paint);
     over(&mut shown, report, paint);
@@ -124,6 +125,42 @@ fn health(shown: &mut String, findings: &Findings, paint: Paint) {
         })
         .collect();
     shown.push_str(&table(&rows));
+}
+
+/// What was taken back, and why what is bad was left.
+fn healing(shown: &mut String, findings: &Findings, paint: Paint) {
+    let heal = &findings.heal;
+    if !heal.healed.is_empty() {
+        let _ = writeln!(shown, "\n{}", paint.bold("Healed"));
+        for healed in &heal.healed {
+            let _ = writeln!(
+                shown,
+                "  {}  {} → {}, which was verified before and is again",
+                healed.module,
+                healed.from.short(),
+                healed.to.short()
+            );
+            for note in &healed.notes {
+                let _ = writeln!(shown, "    {}", paint.warn(&format!("note: {}", text::inert(note))));
+            }
+        }
+    }
+    if let Some(stopped) = &heal.stopped {
+        let line = format!(
+            "{} modules are bad at once, and at most {} are taken back: this machine is broken, not they",
+            stopped.bad, stopped.limit
+        );
+        let _ = writeln!(shown, "\n{}\n  {}", paint.bold("Healing stopped"), paint.bad(&line));
+    }
+    let rows: Vec<Vec<String>> = heal
+        .not_healed
+        .iter()
+        .map(|row| vec![format!("  {}", row.module), paint.bad(&text::inert(&row.reason.to_string()))])
+        .collect();
+    if !rows.is_empty() {
+        let _ = writeln!(shown, "\n{}", paint.bold("Not healed"));
+        shown.push_str(&table(&rows));
+    }
 }
 
 fn attention(shown: &mut String, findings: &Findings, paint: Paint) {

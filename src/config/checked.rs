@@ -10,13 +10,14 @@ use super::load::Source;
 use super::problem::{Places, Problem, Problems, dotted, examine};
 use super::raw::{Raw, RawModule};
 use crate::domain::drift::DriftLimits;
+use crate::domain::heal::HealLimits;
 use crate::domain::plan::PlanLimits;
 use crate::domain::text;
 use crate::ports::{DetectOptions, SnapshotOptions};
 
 /// Keys that are accepted and that nothing acts on yet. A key below one of them counts too;
 /// `*` stands for any one name.
-pub const NOT_ACTED_ON: [&str; 4] = ["autonomy", "verify", "modules.*.steps", "notify"];
+pub const NOT_ACTED_ON: [&str; 1] = ["notify"];
 
 /// What the configuration says. Made only by [`Settings::parse`] and [`Settings::default`].
 #[derive(Debug, Clone, PartialEq)]
@@ -141,6 +142,16 @@ impl Settings {
         PlanLimits { max_steps: count(plan.max_steps), max_pins: count(plan.max_pins) }
     }
 
+    /// How much is taken back by itself.
+    #[must_use]
+    pub fn heal_limits(&self) -> HealLimits {
+        let heal = &self.effective.heal;
+        HealLimits {
+            max_rollbacks_per_cycle: count(heal.max_rollbacks_per_cycle),
+            window_ms: i64::try_from(heal.window_s.saturating_mul(1000)).unwrap_or(i64::MAX),
+        }
+    }
+
     /// `[modules.X] url`, by module name.
     #[must_use]
     pub fn module_urls(&self) -> BTreeMap<String, String> {
@@ -162,7 +173,9 @@ impl Settings {
     /// The keys that the file sets and that this version does not act on, in order.
     #[must_use]
     pub fn not_acted_on(&self) -> Vec<&str> {
-        self.leaves().filter(|key| idle(key)).collect()
+        // Nothing is enacted by itself yet: the upper rungs are as assisted.
+        let upper = matches!(self.rung, Rung::Gated | Rung::Bounded);
+        self.leaves().filter(|key| idle(key) || (upper && *key == "autonomy.rung")).collect()
     }
 
     /// The keys that the file sets, without the tables around them, in order.
@@ -365,20 +378,11 @@ mod tests {
         assert_eq!(settings.module_holds()["logos-waku-module"], "until the release");
         assert_eq!(
             settings.not_acted_on(),
-            [
-                "autonomy.rung",
-                "modules.logos-waku-module.steps",
-                "notify.telegram.chat_id",
-                "notify.telegram.token_file",
-                "verify.command.program",
-                "verify.host.modules_dir",
-                "verify.host.program",
-                "verify.parallel",
-                "verify.sandbox.read",
-                "verify.steps",
-                "verify.timeout_s",
-            ]
+            ["autonomy.rung", "notify.telegram.chat_id", "notify.telegram.token_file"]
         );
+        // The lower rungs are acted on.
+        let assisted = parse("[autonomy]\nrung = 'assisted'\n").expect("right");
+        assert!(assisted.not_acted_on().is_empty());
     }
 
     #[test]

@@ -125,7 +125,9 @@ mod tests {
         assert_eq!((row("cycle.interval_s").value.as_str(), row("cycle.interval_s").line), ("7", Some(3)));
         assert_eq!((row("detect.parallel").value.as_str(), row("detect.parallel").line), ("8", None));
         assert_eq!(row("modules.\"a b\".hold").value, "\"x\\U0000001By\"");
-        assert!(!row("verify.steps").acted_on && row("cycle.jitter_s").acted_on);
+        assert!(row("verify.steps").acted_on && row("cycle.jitter_s").acted_on);
+        let chat = super::rows(&parse("[notify.telegram]\ntoken_file = '/x'\nchat_id = '1'\n"));
+        assert!(chat.iter().any(|row| row.key == "notify.telegram.chat_id" && !row.acted_on));
     }
 
     #[test]

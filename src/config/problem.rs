@@ -270,7 +270,7 @@ mod tests {
             "line 2, column 14: cycle.interval_s must be from 1 to 2592000\n\
              line 3, column 12: cycle.jitter_s must be an integer, and is of type string\n\
              line 5, column 8: autonomy.rung must be one of manual, assisted, gated, bounded (did you mean \"assisted\"?)\n\
-             line 6, column 2: unknown key x (known here: autonomy, cycle, detect, drift, governance, modules, notify, plan, snapshot, verify, workspace)"
+             line 6, column 2: unknown key x (known here: autonomy, cycle, detect, drift, governance, heal, modules, notify, plan, snapshot, verify, workspace)"
         );
     }
 

@@ -16,6 +16,7 @@ use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::drift::DriftLimits;
+use crate::domain::heal::HealLimits;
 use crate::domain::plan::PlanLimits;
 
 /// The configuration of lambda-os (TOML). Every key is optional; an unknown key is an error.
@@ -38,6 +39,8 @@ pub struct Raw {
     pub plan: RawPlan,
     /// How modules are verified.
     pub verify: RawVerify,
+    /// How much is taken back by itself.
+    pub heal: RawHeal,
     /// Settings of single modules, by module name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub modules: BTreeMap<String, RawModule>,
@@ -249,6 +252,28 @@ impl Default for RawVerify {
             command: None,
             sandbox: RawSandbox::default(),
             host: None,
+        }
+    }
+}
+
+/// `[heal]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawHeal {
+    /// More broken modules than this at once mean that this machine is broken: nothing is taken back.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub max_rollbacks_per_cycle: u64,
+    /// For how many seconds a rollback counts against its module: the second one freezes it.
+    #[schemars(range(min = 60, max = 31_536_000))]
+    pub window_s: u64,
+}
+
+impl Default for RawHeal {
+    fn default() -> Self {
+        let limits = HealLimits::default();
+        Self {
+            max_rollbacks_per_cycle: limits.max_rollbacks_per_cycle as u64,
+            window_s: limits.window_ms.unsigned_abs() / 1000,
         }
     }
 }

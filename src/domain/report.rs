@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::drift::Drift;
+use super::heal::HealReport;
 use super::health::Verdict;
 use super::id::{Cid, ModuleName, ObjectId, ProposalId};
 use super::module::RefusedModule;
@@ -65,6 +66,9 @@ pub struct Findings {
     pub not_proposed: Vec<NotProposed>,
     /// Each module's verdict, sorted by name.
     pub health: Vec<ModuleHealth>,
+    /// What healing did, and why what is bad was left.
+    #[serde(default)]
+    pub heal: HealReport,
     /// The identity of how they were verified: steps and what ran them. Absent when nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_how: Option<Cid>,

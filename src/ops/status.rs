@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use crate::domain::heal::HealEnd;
 use crate::domain::module::RefusedModule;
 use crate::domain::proposal::Stage;
 use crate::domain::report::Findings;
@@ -53,6 +54,7 @@ pub fn attention(known: &Known<'_>) -> Vec<Attention> {
     let mut all = Vec::new();
     cycle(known, &mut all);
     applications(known, &mut all);
+    heals(known, &mut all);
     if let Some(findings) = known.findings {
         modules(findings, &mut all);
     }
@@ -132,6 +134,37 @@ fn applications(known: &Known<'_>, all: &mut Vec<Attention>) {
     }
 }
 
+/// Modules that were taken back, until a person lets go of them; and why what is bad was left.
+fn heals(known: &Known<'_>, all: &mut Vec<Attention>) {
+    let heals = &known.state.heals;
+    for tried in heals.newest() {
+        let (module, heal) = (&tried.heal.module, &tried.heal);
+        if tried.end != HealEnd::Healed || !heals.is_bad(module, heal.from) {
+            continue;
+        }
+        let frozen =
+            if heals.is_frozen(module) { ", and the module is frozen after the second time" } else { "" };
+        let cause = format!(
+            "it was taken back from {} to {}, which passes{frozen}; the evidence is {}",
+            heal.from.short(),
+            heal.to.short(),
+            heal.bad
+        );
+        let next =
+            format!("lambda-os audit show {}; when it is understood, lambda-os unhold {module}", tried.seq);
+        say(all, module.as_str(), "healed", cause, next);
+    }
+    let Some(findings) = known.findings else { return };
+    if let Some(stopped) = &findings.heal.stopped {
+        let cause = format!("{} modules are bad at once: this machine is broken, not they", stopped.bad);
+        say(all, "healing", "stopped", cause, "lambda-os doctor; then lambda-os verify --again");
+    }
+    for row in &findings.heal.not_healed {
+        let next = format!("lambda-os proposal list; lambda-os verify --again {}", row.module);
+        say(all, row.module.as_str(), "not-healed", row.reason.to_string(), next);
+    }
+}
+
 fn modules(findings: &Findings, all: &mut Vec<Attention>) {
     for RefusedModule { subject, reason } in &findings.refused {
         say(all, subject, "refused", reason, "mend its section of .gitmodules; the other modules go on");
@@ -196,6 +229,7 @@ pub fn span(ms: i64) -> String {
 mod tests {
     use super::*;
     use crate::domain::event::Event;
+    use crate::domain::heal::HealReport;
     use crate::domain::id::{ChangeId, Cid, ModuleName, ObjectId, ProposalId, RepoPath};
     use crate::domain::plan::Plan;
     use crate::domain::proposal::{Purpose, Track};
@@ -240,6 +274,7 @@ mod tests {
             proposals: Vec::new(),
             not_proposed: Vec::new(),
             health: Vec::new(),
+            heal: HealReport::default(),
             verified_how: None,
             not_done: Vec::new(),
         }

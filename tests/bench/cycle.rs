@@ -82,7 +82,7 @@ fn measure((modules, files): (usize, usize)) {
         .iter()
         .filter(|row| row["verdict"] == "healthy")
         .count();
-    let (mut verified, mut verifies) = (vec![], vec![]);
+    let (mut with_steps, mut verify_alone) = (vec![], vec![]);
     let (mut bounds, mut cycles, mut submodules, mut statuses) = (vec![], vec![], vec![], vec![]);
     let mut phases: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
@@ -91,11 +91,11 @@ fn measure((modules, files): (usize, usize)) {
         let mut output = None;
         cycles.push(timed(|| output = Some(cycle(program()))));
         let mut with = None;
-        verified.push(timed(|| with = Some(run(program(), &verifying, "verifying"))));
+        with_steps.push(timed(|| with = Some(run(program(), &verifying, "verifying"))));
         let with: Value = serde_json::from_slice(&with.expect("it ran").stdout).expect("a report");
         let phases_with = with["phases"].as_array().expect("phases").iter();
         let verify = phases_with.filter(|phase| phase["name"] == "verify");
-        verifies.extend(verify.filter_map(|phase| phase["elapsed_us"].as_f64()).map(|us| us / 1000.0));
+        verify_alone.extend(verify.filter_map(|phase| phase["elapsed_us"].as_f64()).map(|us| us / 1000.0));
         let output = output.expect("it ran").stdout;
         let report: Value = serde_json::from_slice(&output).expect("a report");
         assert_eq!(report["unchanged"], true, "nothing is new in a warm cycle");
@@ -134,11 +134,11 @@ fn measure((modules, files): (usize, usize)) {
         })
         .collect();
     println!("                  {}", phases.join(", "));
-    let with = median(verified);
+    let with = median(with_steps);
     println!(
         "                  verified: {with:.2} ms, {:+.2} ms; its phase verify {:.2} ms; {healthy} healthy",
         with - cycle,
-        median(verifies)
+        median(verify_alone)
     );
 }
 

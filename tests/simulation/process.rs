@@ -7,6 +7,7 @@ use std::time::Duration;
 use lambda_os::domain::drift::DriftLimits;
 use lambda_os::domain::event::Event;
 use lambda_os::domain::governance::ballot::Choice;
+use lambda_os::domain::heal::{HealLimits, Rung};
 use lambda_os::domain::id::{ModuleName, ObjectId, ProposalId};
 use lambda_os::domain::plan::PlanLimits;
 use lambda_os::domain::report::Findings;
@@ -14,6 +15,7 @@ use lambda_os::ops::apply::{self, Mode};
 use lambda_os::ops::authority::Authority;
 use lambda_os::ops::cycle::{self, CycleOptions};
 use lambda_os::ops::exchange::Place;
+use lambda_os::ops::heal::HealOptions;
 use lambda_os::ops::recover::{self, RecoveredApply, Workspace};
 use lambda_os::ops::rollback::{self, Wanted};
 use lambda_os::ops::{govern, order, trust};
@@ -73,6 +75,7 @@ fn options() -> CycleOptions {
         },
         drift: DriftLimits::default(),
         plan: PlanLimits::default(),
+        heal: HealOptions { rung: Rung::Assisted, limits: HealLimits::default() },
     }
 }
 

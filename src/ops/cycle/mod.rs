@@ -1,12 +1,14 @@
-//! One cycle, from looking to reporting. It looks, plans and proposes; it changes nothing in the
-//! workspace, on any rung. (`recover`, before it, finishes or undoes what a person began to apply.)
+//! One cycle, from looking to reporting. It looks, verifies, plans and proposes. It changes one thing in
+//! the workspace, and that only where the members document grants it: a module that broke goes back to
+//! a pin that was verified. (`recover`, before it, finishes or undoes what was begun.)
 //!
 //! ```text
-//! recover → snapshot → drift → detect → order → plan → propose → record
+//! recover → snapshot → drift → verify → heal → detect → order → plan → propose → record
 //! ```
 //!
-//! Each stage is a function of the values before it. What comes beside them (verify, apply,
-//! heal, tell) is named in [`Findings::not_done`], never pretended. The journal
+//! Each stage is a function of the values before it; after a heal everything is looked at again. What
+//! is not done (applying, telling, and verifying where no steps are configured) is named in
+//! [`Findings::not_done`], never pretended. The journal
 //! says that a cycle began before anything else happens, and how it ended after everything else;
 //! what did not change since the cycle before is not written again.
 
@@ -16,12 +18,14 @@ mod verification;
 use crate::domain::drift::{Drift, DriftLimits};
 use crate::domain::event::Event;
 use crate::domain::id::{Cid, ModuleName, RepoPath};
+use crate::domain::module::Discovery;
 use crate::domain::pin::PinCheck;
 use crate::domain::plan::PlanLimits;
 use crate::domain::report::{CycleReport, Findings, Phase, ProposalChanges};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::state::State;
 use crate::domain::upgrade::Status;
+use crate::ops::heal::{HealLook, HealOptions, HealOutcome, HealWorld, heal};
 use crate::ops::propose::{Look, Proposer, propose};
 use crate::ops::verify::Runners;
 use crate::ops::{detect, order, pins, plan};
@@ -31,7 +35,7 @@ use crate::ports::{
 };
 
 use record::{load_snapshot, store};
-use verification::verify_base;
+use verification::{Verification, verify_base};
 
 /// What a cycle works with.
 pub struct World<'a> {
@@ -62,6 +66,8 @@ pub struct CycleOptions {
     pub drift: DriftLimits,
     /// How much to plan at once.
     pub plan: PlanLimits,
+    /// How much is taken back, and by whom.
+    pub heal: HealOptions,
 }
 
 /// Run one cycle. `state` is what the journal adds up to before it; `cause` says why it runs.
@@ -127,28 +133,97 @@ struct Seen {
     changes: ProposalChanges,
 }
 
+/// The workspace as it was seen.
+struct Eyes {
+    discovery: Discovery,
+    snapshot: Snapshot,
+    cid: Cid,
+}
+
+fn see(world: &mut World<'_>, options: &CycleOptions) -> PortResult<Eyes> {
+    let discovery = world.repository.discover()?;
+    let snapshot = world.repository.snapshot(&discovery, &options.snapshot)?;
+    let cid = store(world.journal, &snapshot)?;
+    Ok(Eyes { discovery, snapshot, cid })
+}
+
+/// Take back what broke, where something verifies modules.
+fn healed(
+    world: &mut World<'_>,
+    state: &mut State,
+    eyes: &Eyes,
+    verification: &Verification,
+    options: HealOptions,
+) -> PortResult<HealOutcome> {
+    let Some(runners) = world.runners.filter(Runners::verify_anything) else {
+        return Ok(HealOutcome::default());
+    };
+    let mut ward = HealWorld {
+        repository: world.repository,
+        superproject: world.superproject,
+        sources: world.sources,
+        runners,
+        journal: &mut *world.journal,
+        clock: world.clock,
+        stop: world.stop,
+    };
+    let look = HealLook { discovery: &eyes.discovery, snapshot: &eyes.snapshot, rows: &verification.rows };
+    heal(&mut ward, state, look, options)
+}
+
+/// The workspace as it was seen, verified, and healed where that was to be done.
+struct Well {
+    eyes: Eyes,
+    drift: Drift,
+    verification: Verification,
+    healing: HealOutcome,
+}
+
+fn well(
+    world: &mut World<'_>,
+    state: &mut State,
+    options: &CycleOptions,
+    phases: &mut Phases<'_>,
+) -> PortResult<Well> {
+    let mut eyes = see(world, options)?;
+    phases.end(
+        "snapshot",
+        format!("{} modules, {} refused", eyes.snapshot.modules.len(), eyes.snapshot.refused.len()),
+    );
+    goes_on(world)?;
+
+    let drift = drift_since(world, state, &eyes.snapshot, eyes.cid, &options.drift)?;
+    phases.end("drift", format!("{} differences", drift.items.len()));
+    goes_on(world)?;
+
+    let mut verification = verify_base(world, state, &eyes)?;
+    phases.end("verify", std::mem::take(&mut verification.outcome));
+    goes_on(world)?;
+
+    let healing = healed(world, state, &eyes, &verification, options.heal)?;
+    if healing.moved {
+        // What follows is about the workspace as it is now.
+        eyes = see(world, options)?;
+        let modules = u32::try_from(eyes.snapshot.modules.len()).unwrap_or(u32::MAX);
+        let head = eyes.snapshot.superproject.head;
+        let taken = Event::SnapshotTaken { snapshot: eyes.cid, head, modules };
+        world.journal.append("workspace", &taken)?;
+        verification = verify_base(world, state, &eyes)?;
+    }
+    phases.end("heal", healing.line());
+    goes_on(world)?;
+    Ok(Well { eyes, drift, verification, healing })
+}
+
 fn look(
     world: &mut World<'_>,
     state: &State,
     options: &CycleOptions,
     phases: &mut Phases<'_>,
 ) -> PortResult<Seen> {
-    let discovery = world.repository.discover()?;
-    let snapshot = world.repository.snapshot(&discovery, &options.snapshot)?;
-    let snapshot_cid = store(world.journal, &snapshot)?;
-    phases.end("snapshot", format!("{} modules, {} refused", snapshot.modules.len(), snapshot.refused.len()));
-    goes_on(world)?;
-
-    let drift = drift_since(world, state, &snapshot, snapshot_cid, &options.drift)?;
-    phases.end("drift", format!("{} differences", drift.items.len()));
-    goes_on(world)?;
-
     let mut state = state.clone();
-    let head = snapshot.superproject.head;
-    let verification = verify_base(world, &mut state, &discovery, head, snapshot_cid)?;
-    phases.end("verify", verification.outcome);
-    goes_on(world)?;
-
+    let Well { eyes, drift, verification, healing } = well(world, &mut state, options, phases)?;
+    let Eyes { discovery, snapshot, cid: snapshot_cid } = eyes;
     let detection = detect::detect(world.sources, &discovery, &snapshot, &state, &options.detect);
     for event in &detection.events {
         world.journal.append("upstream", event)?;
@@ -229,6 +304,7 @@ fn look(
         proposals: proposed.open,
         not_proposed: proposed.not_proposed,
         health: verification.rows,
+        heal: healing.report,
         verified_how: verification.how,
         not_done: not_done(world),
     };
@@ -241,7 +317,10 @@ fn not_done(world: &World<'_>) -> Vec<String> {
     if !world.runners.is_some_and(|runners| runners.verify_anything()) {
         said.push("nothing was verified: no steps are configured, so no module is called healthy".to_owned());
     }
-    said.push("nothing was applied: a proposal is applied when a person says so".to_owned());
+    said.push(
+        "nothing was applied but what healing took back: a proposal is applied when a person says so"
+            .to_owned(),
+    );
     said.push("nobody was told: this version sends no notifications".to_owned());
     said
 }

@@ -5,14 +5,13 @@
 //! the cycle before, and nothing is read or started.
 
 use crate::domain::health::Verdict;
-use crate::domain::id::{Cid, ModuleName, ObjectId};
-use crate::domain::module::Discovery;
+use crate::domain::id::{Cid, ModuleName};
 use crate::domain::report::{Findings, ModuleHealth};
 use crate::domain::state::State;
 use crate::ops::verify::{Bench, Committed, Known, Origin, Runners, Verified, Where, how, verify};
 use crate::ports::PortResult;
 
-use super::World;
+use super::{Eyes, World};
 
 /// What the stage found.
 pub(super) struct Verification {
@@ -28,13 +27,9 @@ pub(super) struct Verification {
 ///
 /// # Errors
 /// When the superproject or the journal cannot be read or written, or it was asked to stop.
-pub(super) fn verify_base(
-    world: &mut World<'_>,
-    state: &mut State,
-    discovery: &Discovery,
-    head: Option<ObjectId>,
-    snapshot: Cid,
-) -> PortResult<Verification> {
+pub(super) fn verify_base(world: &mut World<'_>, state: &mut State, eyes: &Eyes) -> PortResult<Verification> {
+    let Eyes { discovery, snapshot, cid } = eyes;
+    let (head, cid) = (snapshot.superproject.head, *cid);
     let modules: Vec<ModuleName> = discovery.modules.iter().map(|module| module.name.clone()).collect();
     let nothing = |reason: &str| {
         let verdict = Verdict::Unknown { reason: reason.to_owned() };
@@ -46,7 +41,7 @@ pub(super) fn verify_base(
     };
     let Some(head) = head else { return nothing("not verified: the superproject has no commit") };
     let how = how(runners, &modules);
-    if let Some(rows) = rows_before(world, state, how, snapshot)? {
+    if let Some(rows) = rows_before(world, state, how, cid)? {
         let outcome = format!("{} modules as they were, nothing run", rows.len());
         return Ok(Verification { rows, how, outcome });
     }
