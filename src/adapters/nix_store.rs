@@ -5,7 +5,9 @@
 //! it there and fetches nothing. The store's own program is asked to add it, as any user may;
 //! nothing is signed and nothing is trusted that its content does not prove.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::git::nar::Fetched;
@@ -19,11 +21,14 @@ use crate::ports::{FailureKind, PortError, PortResult};
 /// The largest archive that is added, bytes: it passes through memory.
 const MAX_ARCHIVE: u64 = 1 << 30;
 
+/// Paths in one question: arguments of a program are bounded.
+const AT_ONCE: usize = 1000;
+
 /// A Nix store, through its program `nix-store`.
 #[derive(Debug, Clone)]
 pub struct NixStore {
     program: PathBuf,
-    env: Vec<(String, String)>,
+    env: Vec<(OsString, OsString)>,
     deadline: Duration,
 }
 
@@ -42,9 +47,47 @@ impl NixStore {
 
     /// The same with a variable in the program's environment (`NIX_REMOTE`, `NIX_CONFIG`).
     #[must_use]
-    pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.env.push((name.to_owned(), value.to_owned()));
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
+    }
+
+    /// Those of these paths that the store does not hold, asked at once.
+    ///
+    /// # Errors
+    /// When the program cannot be run, or names another path.
+    pub fn lacking<'p>(&self, paths: &[&'p str]) -> PortResult<BTreeSet<&'p str>> {
+        let mut lacking = BTreeSet::new();
+        for some in paths.chunks(AT_ONCE) {
+            let attempted = || format!("cannot ask the Nix store for {} paths", some.len());
+            let said = self.must(
+                &self.invocation(&["--check-validity", "--print-invalid"]).args(some).output_cap(1 << 20),
+                attempted,
+            )?;
+            for line in String::from_utf8_lossy(&said.stdout).lines() {
+                let path = some.iter().find(|path| **path == line).ok_or_else(|| {
+                    PortError::failed(attempted()).because(format!("it answered {}", text::quoted(line)))
+                })?;
+                lacking.insert(*path);
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// Add directories, each under its own last name, with one run of the program; the paths that
+    /// they have in the store, in their order.
+    ///
+    /// # Errors
+    /// When the store refuses one.
+    pub fn add_directories(&self, directories: &[PathBuf]) -> PortResult<Vec<String>> {
+        let attempted = || format!("cannot add {} sources to the Nix store", directories.len());
+        let add = self.invocation(&["--add"]).args(directories.iter().map(Path::new)).output_cap(1 << 20);
+        let said = self.must(&add, attempted)?;
+        let paths: Vec<String> = String::from_utf8_lossy(&said.stdout).lines().map(str::to_owned).collect();
+        if paths.len() == directories.len() {
+            return Ok(paths);
+        }
+        Err(PortError::failed(attempted()).because(format!("it named {} paths", paths.len())))
     }
 
     /// Whether the store holds the source with this hash.

@@ -184,6 +184,12 @@ impl StateDir {
         self.root.join("cache")
     }
 
+    /// What keeps verified build results from being collected by Nix.
+    #[must_use]
+    pub fn roots(&self) -> PathBuf {
+        self.root.join("roots")
+    }
+
     /// NAR hashes by tree.
     #[must_use]
     pub fn nar_hashes(&self) -> PathBuf {

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use self::folder::Folder;
 pub use self::nix_program::AskingNix;
 use self::repository::Repositories;
-use super::git::nar::{Fetched, SourceFacts, source_facts_cached};
+use super::git::nar::{Fetched, MAX_BYTES, SourceFacts, source_facts_cached, write_files};
 use super::git::nar_cache::NarCache;
 use crate::domain::flake::nar::NarHash;
 use crate::domain::flake::reference::{Attr, FlakeRef};
@@ -35,7 +35,7 @@ use crate::domain::id::ObjectId;
 use crate::domain::module::Module;
 use crate::domain::text;
 use crate::domain::url::RepoIdentity;
-use crate::ports::ModuleSources;
+use crate::ports::{ModuleSources, PortResult};
 
 /// The largest file that is read out of a source.
 const MAX_FILE: u64 = 64 << 20;
@@ -156,6 +156,68 @@ impl LocalSources {
         Ok(facts)
     }
 
+    /// Write the files of a locked source to `to`, where nothing is yet; they are what its `narHash` says.
+    ///
+    /// # Errors
+    /// When it is not at hand, or its content is another than the lock says.
+    pub fn write_files(&self, locked: &FlakeRef, to: &Path) -> Result<(), SourceError> {
+        let fetched = match locked.kind() {
+            "github" | "gitlab" | "sourcehut" => Fetched::Tarball,
+            "git" => {
+                whole_by_git(locked)?;
+                Fetched::Git
+            }
+            kind => {
+                return Err(not_at_hand(&format!(
+                    "inputs of type {} are not fetched here",
+                    text::quoted(kind)
+                )));
+            }
+        };
+        let repositories = self.repositories(locked)?;
+        let commit = repositories.commit(locked.rev().unwrap_or(""))?;
+        if flag(locked, "submodules") && repositories.has_submodules(commit)? {
+            return Err(not_at_hand("sources with their submodules are not made here"));
+        }
+        same_content(locked, &self.facts(&repositories, commit, fetched)?.nar_hash)?;
+        written(write_files(repositories.objects(), commit, fetched, to, MAX_BYTES))
+    }
+
+    /// Write the files of a module's commit, as git has them, to `to`, where nothing is yet.
+    ///
+    /// # Errors
+    /// When they are not at hand.
+    pub fn write_module(&self, module: &Module, commit: ObjectId, to: &Path) -> Result<(), SourceError> {
+        let repositories = self.of_module(module)?;
+        let commit = repositories.commit(&commit.to_string())?;
+        written(write_files(repositories.objects(), commit, Fetched::Git, to, MAX_BYTES))
+    }
+
+    /// What a lock would record of a module's commit, taken by git.
+    ///
+    /// # Errors
+    /// When it is not at hand.
+    pub fn module_facts(&self, module: &Module, commit: ObjectId) -> Result<SourceFacts, SourceError> {
+        let repositories = self.of_module(module)?;
+        let commit = repositories.commit(&commit.to_string())?;
+        self.facts(&repositories, commit, Fetched::Git)
+    }
+
+    /// A file of a module's commit; `None` when it has none.
+    ///
+    /// # Errors
+    /// When the commit is not at hand, or the file cannot be read.
+    pub fn module_file(
+        &self,
+        module: &Module,
+        commit: ObjectId,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>, SourceError> {
+        let repositories = self.of_module(module)?;
+        let commit = repositories.commit(&commit.to_string())?;
+        repositories.file(commit, path, MAX_FILE)
+    }
+
     /// `github:` and its like: an archive of a commit.
     fn lock_archive(&self, reference: &FlakeRef, revision: Option<&str>) -> Result<FlakeRef, SourceError> {
         let repositories = self.repositories(reference)?;
@@ -169,11 +231,7 @@ impl LocalSources {
 
     /// `git+…`: a commit as git has it.
     fn lock_git(&self, reference: &FlakeRef, revision: Option<&str>) -> Result<FlakeRef, SourceError> {
-        for unsupported in ["lfs", "exportIgnore", "verifyCommit"] {
-            if flag(reference, unsupported) {
-                return Err(not_at_hand(&format!("sources with {unsupported} = true are not made here")));
-            }
-        }
+        whole_by_git(reference)?;
         let repositories = self.repositories(reference)?;
         let asked = revision.or(reference.rev());
         let (git_ref, commit) = repositories.resolve(reference.git_ref(), asked)?;
@@ -254,10 +312,23 @@ impl FlakeSources for LocalSources {
 
 impl ModuleSources for LocalSources {
     fn hash(&self, module: &Module, commit: ObjectId) -> Result<NarHash, SourceError> {
-        let repositories = self.of_module(module)?;
-        let commit = repositories.commit(&commit.to_string())?;
-        Ok(self.facts(&repositories, commit, Fetched::Git)?.nar_hash)
+        Ok(self.module_facts(module, commit)?.nar_hash)
     }
+}
+
+/// Refuse what of a `git` source is not in the objects as they are.
+fn whole_by_git(reference: &FlakeRef) -> Result<(), SourceError> {
+    for unsupported in ["lfs", "exportIgnore", "verifyCommit"] {
+        if flag(reference, unsupported) {
+            return Err(not_at_hand(&format!("sources with {unsupported} = true are not made here")));
+        }
+    }
+    Ok(())
+}
+
+/// A repository without all of the commit is as good as none.
+fn written(result: PortResult<()>) -> Result<(), SourceError> {
+    result.map_err(|error| SourceError::NotAtHand(chain(&error)))
 }
 
 fn finish(asked: &FlakeRef, locked: FlakeRef, facts: &SourceFacts) -> Result<FlakeRef, SourceError> {

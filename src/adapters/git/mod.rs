@@ -68,6 +68,7 @@ mod commits;
 mod compare;
 mod config;
 mod convert;
+mod edited;
 mod files;
 mod gitdir;
 mod head_diff;
@@ -84,6 +85,7 @@ mod root;
 mod snapshot;
 mod subst;
 mod superproject;
+mod unpack;
 mod untracked;
 mod walk;
 

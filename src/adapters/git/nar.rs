@@ -9,7 +9,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use git2::{Commit, ErrorCode, ObjectType, Oid, Repository};
 use sha2::{Digest, Sha256};
@@ -18,6 +18,7 @@ use super::archive::{Attributes, Rules};
 use super::blobs::Blobs;
 use super::nar_cache::NarCache;
 use super::subst::Formats;
+use super::unpack;
 use crate::domain::flake::nar::{self, NarError, NarHash, Node};
 use crate::domain::id::ObjectId;
 use crate::domain::text;
@@ -123,6 +124,27 @@ pub fn write_archive(
     let mut out = Hashing { out, digest: Sha256::new() };
     with_source(objects, &found, fetched, |source, root| nar::write(source, root, &mut out, max_bytes))?;
     Ok(NarHash(out.digest.finalize().into()))
+}
+
+/// Write the files of a commit's source to `to`, where nothing is yet; at most `max_bytes` of them.
+/// What was written before a failure is removed.
+///
+/// # Errors
+/// As [`source_facts`], and input/output failures.
+pub fn write_files(
+    objects: Objects<'_>,
+    commit: ObjectId,
+    fetched: Fetched,
+    to: &Path,
+    max_bytes: u64,
+) -> PortResult<()> {
+    let found = find(objects.repository, commit)?;
+    let written =
+        with_source(objects, &found, fetched, |source, root| unpack::unpack(source, root, to, max_bytes));
+    if written.is_err() {
+        unpack::remove(to);
+    }
+    written.map(|_| ())
 }
 
 /// Bytes on their way, and their hash.

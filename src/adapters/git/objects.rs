@@ -200,7 +200,7 @@ impl Objects {
 }
 
 /// `MODE SP NAME NUL ID`, repeated; `None` when malformed or not in order.
-fn parse_tree(content: &[u8], id_len: usize) -> Option<Vec<TreeEntry>> {
+pub(super) fn parse_tree(content: &[u8], id_len: usize) -> Option<Vec<TreeEntry>> {
     let mut entries: Vec<TreeEntry> = Vec::with_capacity(content.len() / (id_len + 16) + 1);
     let mut rest = content;
     while !rest.is_empty() {

@@ -464,15 +464,28 @@ impl Sources for Mirrors {
     }
 
     fn flakes(&self, modules: &[Module]) -> Box<dyn ModuleSources + '_> {
-        let hashes = self.hashes.get_or_init(|| {
-            Arc::new(self.hash_file.as_deref().map_or_else(NarCache::default, NarCache::in_file))
-        });
-        let mut sources = LocalSources::new(&self.work_tree).with_cache(Arc::clone(hashes));
+        Box::new(self.local(modules))
+    }
+}
+
+impl Mirrors {
+    /// These modules as sources of flakes, as [`Sources::flakes`] gives them, with their files.
+    #[must_use]
+    pub fn local<'m>(&self, modules: impl IntoIterator<Item = &'m Module>) -> LocalSources {
+        let mut sources = LocalSources::new(&self.work_tree).with_cache(Arc::clone(self.hashes()));
         for module in modules {
             for (path, head) in self.repositories(module) {
                 sources.add(module.identity.clone(), &path, head);
             }
         }
-        Box::new(sources)
+        sources
+    }
+
+    /// The hashes of sources that were computed already.
+    #[must_use]
+    pub fn hashes(&self) -> &Arc<NarCache> {
+        self.hashes.get_or_init(|| {
+            Arc::new(self.hash_file.as_deref().map_or_else(NarCache::default, NarCache::in_file))
+        })
     }
 }
