@@ -48,6 +48,7 @@
 //! | `keys/operator` | the key that `init` made when nobody gave one | secret |
 //! | `mirrors/` | bare mirrors of the upstreams | cache |
 //! | `cache/` | what can be computed again | cache |
+//! | `roots/` | links that keep verified build results from being collected by Nix | cache |
 //! | `daemon.lock` | held by the one daemon or cycle | lock |
 //! | `journal.lock` | held while an entry is appended | lock |
 //! | `layout` | the version of this table; a newer one is refused | check value |

@@ -32,3 +32,5 @@ pub mod nix_store;
 pub mod unavailable;
 
 pub mod host;
+
+pub mod nix;

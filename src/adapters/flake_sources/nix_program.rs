@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{LocalSources, not_at_hand};
+use crate::adapters::nix::environment::KEPT;
 use crate::adapters::process::{Invocation, ProcessError};
 use crate::domain::flake::reference::{Attr, FlakeRef};
 use crate::domain::flake::relock::{FlakeSources, SourceError, Tree};
@@ -32,38 +33,6 @@ const DEADLINE: Duration = Duration::from_mins(15);
 
 /// Two files of a source as JSON, or one lock.
 const MAX_OUTPUT: usize = 160 << 20;
-
-/// What of the environment Nix needs to be the operator's Nix, beside `PATH` and `HOME`.
-const KEPT: &[&str] = &[
-    "ALL_PROXY",
-    "CURL_CA_BUNDLE",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "HTTPS_PROXY",
-    "LOGNAME",
-    "NIX_CONFIG",
-    "NIX_CONF_DIR",
-    "NIX_DAEMON_SOCKET_PATH",
-    "NIX_DATA_DIR",
-    "NIX_LOG_DIR",
-    "NIX_REMOTE",
-    "NIX_SSL_CERT_FILE",
-    "NIX_STATE_DIR",
-    "NIX_STORE_DIR",
-    "NIX_USER_CONF_FILES",
-    "NO_PROXY",
-    "SSH_AUTH_SOCK",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-    "TMPDIR",
-    "USER",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_RUNTIME_DIR",
-    "all_proxy",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-];
 
 /// Gives the files `flake.nix` and `flake.lock` of a directory of a source.
 type Files = BTreeMap<&'static str, Option<Vec<u8>>>;
