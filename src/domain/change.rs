@@ -4,6 +4,9 @@
 //! `flake.nix` and of the dependency map. Its identity is the [`ChangeId`]: derived again on
 //! another base, the same change has the same identity. A [`PathEdit`] is the same change on one
 //! base, path by path, with every byte: what is built, shown and applied.
+//!
+//! A change that is no pin's names files instead: each with the content that stands there and the
+//! one that shall, by identity.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +31,49 @@ pub struct Delta {
     pub pins: Vec<PinDelta>,
     /// What changes in the lock, in `flake.nix` and in the dependency map, by place and name.
     pub edits: Vec<Edit>,
+    /// For a change that is no pin's: the files that change, by path. Absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileDelta>,
+}
+
+/// One file of the superproject's own tree, from one content to another. The bytes are stored by
+/// content.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileDelta {
+    /// The path.
+    pub path: RepoPath,
+    /// What stands there, and must for the change to be this one; absent when nothing does.
+    pub old: Option<FileContent>,
+    /// What shall stand there.
+    pub new: FileContent,
+}
+
+/// A regular file, by its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileContent {
+    /// Whether its owner may execute it.
+    pub executable: bool,
+    /// The identity of its bytes.
+    pub content: Cid,
+    /// How many there are.
+    pub bytes: u64,
+}
+
+impl FileContent {
+    /// What stands at a path of a tree; `None` for what is no file.
+    #[must_use]
+    pub fn of(content: &PathContent) -> Option<Self> {
+        match content {
+            PathContent::File { executable, content } => Some(Self {
+                executable: *executable,
+                content: Cid::of(content),
+                bytes: u64::try_from(content.len()).unwrap_or(u64::MAX),
+            }),
+            PathContent::Gitlink(_) => None,
+        }
+    }
 }
 
 /// One module's pin, from one revision to another.

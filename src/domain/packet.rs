@@ -148,6 +148,7 @@ mod tests {
                 to: revision(2),
             }],
             edits: Vec::new(),
+            files: Vec::new(),
         };
         let proposal = Proposal {
             v: PROPOSAL_VERSION,

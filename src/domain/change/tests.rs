@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::edits::of_lock;
+use super::{DELTA_VERSION, Delta, Edit, EditPlace, FileContent, FileDelta, PinDelta, Revision};
 use crate::domain::flake::lock::Lock;
+use crate::domain::id::{Cid, ModuleName, ObjectId};
 
 fn lock(root: &str, nodes: &str) -> Lock {
     let file = format!(r#"{{"nodes":{{"root":{{"inputs":{{{root}}}}}{nodes}}},"root":"root","version":7}}"#);
@@ -59,4 +61,66 @@ fn edits_of_one_input_are_the_same_whatever_another_one_is() {
             .as_ref()
             .is_some_and(|new| new.contains(r#""original""#) && new.contains(r#""rev":"3""#))
     );
+}
+
+fn delta_of_a_pin() -> Delta {
+    let at = |byte, nar: Option<&str>| Revision {
+        commit: ObjectId::from_bytes(&[byte; 20]).unwrap(),
+        nar: nar.map(str::to_owned),
+    };
+    Delta {
+        v: DELTA_VERSION,
+        workspace: "workspace".to_owned(),
+        pins: vec![PinDelta {
+            module: ModuleName::new("waku"),
+            path: "repos/waku".into(),
+            from: at(1, None),
+            to: at(2, Some("sha256-x")),
+        }],
+        edits: vec![Edit {
+            place: EditPlace::FlakeLock,
+            at: vec!["waku".to_owned()],
+            old: Some("{}".to_owned()),
+            new: None,
+        }],
+        files: Vec::new(),
+    }
+}
+
+/// Ballots name changes by these identities: they were so before changes could name files.
+#[test]
+fn the_identity_of_a_pins_change_stays() {
+    let delta = delta_of_a_pin();
+    let written = r#"{"edits":[{"at":["waku"],"new":null,"old":"{}","place":"flake-lock"}],"pins":[{"from":{"commit":"0101010101010101010101010101010101010101","nar":null},"module":"waku","path":"repos/waku","to":{"commit":"0202020202020202020202020202020202020202","nar":"sha256-x"}}],"v":1,"workspace":"workspace"}"#;
+    assert_eq!(String::from_utf8(delta.to_canonical().unwrap()).unwrap(), written);
+    assert_eq!(serde_json::from_str::<Delta>(written).unwrap(), delta);
+    assert_eq!(
+        delta.id().unwrap().to_string(),
+        "bafkreieigz5c4zxoau5ma7o5j4edx5dllz7nshx2kg2gdzqsda5p6lqqte"
+    );
+}
+
+#[test]
+fn every_part_of_a_file_that_changes_is_in_the_identity() {
+    let content = |bytes: &[u8]| FileContent { executable: false, content: Cid::of(bytes), bytes: 1 };
+    let file = FileDelta { path: "a".into(), old: Some(content(b"o")), new: content(b"n") };
+    let of = |file: &FileDelta| Delta {
+        pins: Vec::new(),
+        edits: Vec::new(),
+        files: vec![file.clone()],
+        ..delta_of_a_pin()
+    };
+    let delta = of(&file);
+    let read: Delta = serde_json::from_slice(&delta.to_canonical().unwrap()).unwrap();
+    assert_eq!(read, delta);
+    let executable = FileContent { executable: true, ..file.new };
+    for other in [
+        FileDelta { path: "b".into(), ..file.clone() },
+        FileDelta { old: None, ..file.clone() },
+        FileDelta { old: Some(content(b"x")), ..file.clone() },
+        FileDelta { new: content(b"x"), ..file.clone() },
+        FileDelta { new: executable, ..file.clone() },
+    ] {
+        assert_ne!(of(&other).id().unwrap(), delta.id().unwrap(), "{other:?}");
+    }
 }

@@ -51,7 +51,13 @@ pub(super) fn delta(to: u8) -> Delta {
         from: revision(1),
         to: revision(to),
     };
-    Delta { v: DELTA_VERSION, workspace: "workspace".to_owned(), pins: vec![pin], edits: Vec::new() }
+    Delta {
+        v: DELTA_VERSION,
+        workspace: "workspace".to_owned(),
+        pins: vec![pin],
+        edits: Vec::new(),
+        files: Vec::new(),
+    }
 }
 
 pub(super) fn proposal(members: &Members, to: u8) -> Proposal {

@@ -273,7 +273,13 @@ impl<'a> Making<'a> {
         }
         let pins = self.revisions(lock.as_ref())?;
         self.edits.sort();
-        let delta = Delta { v: DELTA_VERSION, workspace: workspace.to_owned(), pins, edits: self.edits };
+        let delta = Delta {
+            v: DELTA_VERSION,
+            workspace: workspace.to_owned(),
+            pins,
+            edits: self.edits,
+            files: Vec::new(),
+        };
         let paths: Vec<PathEdit> = paths.into_values().collect();
         if paths.is_empty() {
             return Err(NotDerived::Nothing);
