@@ -16,6 +16,12 @@ use super::id::{ChangeId, Cid, ModuleName, ObjectId, RepoPath};
 pub mod edits;
 pub mod wired;
 
+/// Most files in one change: a ballot names each of them.
+pub const MAX_FILES: usize = 300;
+
+/// What marks an executable file's content in a text.
+const EXECUTABLE: &str = "+x";
+
 /// The version of the canonical form of a [`Delta`].
 pub const DELTA_VERSION: u32 = 1;
 
@@ -57,8 +63,6 @@ pub struct FileContent {
     pub executable: bool,
     /// The identity of its bytes.
     pub content: Cid,
-    /// How many there are.
-    pub bytes: u64,
 }
 
 impl FileContent {
@@ -66,13 +70,27 @@ impl FileContent {
     #[must_use]
     pub fn of(content: &PathContent) -> Option<Self> {
         match content {
-            PathContent::File { executable, content } => Some(Self {
-                executable: *executable,
-                content: Cid::of(content),
-                bytes: u64::try_from(content.len()).unwrap_or(u64::MAX),
-            }),
+            PathContent::File { executable, content } => {
+                Some(Self { executable: *executable, content: Cid::of(content) })
+            }
             PathContent::Gitlink(_) => None,
         }
+    }
+}
+
+impl std::fmt::Display for FileContent {
+    /// The identity, with `+x` behind it where the file is executable.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.content, if self.executable { EXECUTABLE } else { "" })
+    }
+}
+
+impl std::str::FromStr for FileContent {
+    type Err = <Cid as std::str::FromStr>::Err;
+
+    fn from_str(shown: &str) -> Result<Self, Self::Err> {
+        let content = shown.strip_suffix(EXECUTABLE);
+        Ok(Self { executable: content.is_some(), content: content.unwrap_or(shown).parse()? })
     }
 }
 

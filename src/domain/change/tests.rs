@@ -102,7 +102,7 @@ fn the_identity_of_a_pins_change_stays() {
 
 #[test]
 fn every_part_of_a_file_that_changes_is_in_the_identity() {
-    let content = |bytes: &[u8]| FileContent { executable: false, content: Cid::of(bytes), bytes: 1 };
+    let content = |bytes: &[u8]| FileContent { executable: false, content: Cid::of(bytes) };
     let file = FileDelta { path: "a".into(), old: Some(content(b"o")), new: content(b"n") };
     let of = |file: &FileDelta| Delta {
         pins: Vec::new(),

@@ -18,7 +18,9 @@
 //! ```
 //!
 //! One `key: value` a line in exactly this order, ended by a line feed; `pin` stands once for each
-//! pin; a line `reason: …` may follow as the last. There is one rendering, and the parser takes
+//! pin, then `file` once for each file of a change that is no pin's, with the identities of what
+//! stands there (`none` for nothing) and of what shall, and `+x` behind those of executable files:
+//! `file: bafkrei… -> bafkrei… at docs/README.md`. A line `reason: …` may follow as the last. There is one rendering, and the parser takes
 //! nothing else: a text that two readers could understand differently is no ballot.
 //!
 //! A [`SignedBallot`] is the text followed by its armored SSH signature (see [`super::signature`]),
@@ -33,7 +35,7 @@ use super::key::PublicKey;
 use super::members::is_name;
 use super::signature::{self, MAX_ARMOR, SignatureError};
 use crate::domain::canonical::MAX_SAFE;
-use crate::domain::change::Delta;
+use crate::domain::change::{Delta, FileDelta};
 use crate::domain::id::{ChangeId, Cid, ModuleName, ObjectId, ProposalId, RepoPath};
 use crate::domain::moment::Moment;
 use crate::domain::plan::PinMove;
@@ -47,6 +49,9 @@ pub const MAX_TEXT: usize = 256 * 1024;
 
 /// Largest signed message, in bytes.
 pub const MAX_MESSAGE: usize = MAX_TEXT + MAX_ARMOR;
+
+/// What stands for the content of a file that is not there yet.
+const NOTHING: &str = "none";
 
 /// Most bytes of a reason.
 pub const MAX_REASON: usize = 1000;
@@ -91,6 +96,8 @@ pub struct Ballot {
     pub seen_base: ObjectId,
     /// The pins that move, by module.
     pub pins: Vec<PinMove>,
+    /// The files that change beside what pins change, by path.
+    pub files: Vec<FileDelta>,
     /// What the proposal does.
     pub change: ChangeId,
     /// Which proposal.
@@ -176,6 +183,10 @@ impl fmt::Display for Ballot {
         for PinMove { module, path, from, to } in &self.pins {
             writeln!(f, "pin: {module} {from} -> {to} at {path}")?;
         }
+        for FileDelta { path, old, new } in &self.files {
+            let old = old.map_or_else(|| NOTHING.to_owned(), |old| old.to_string());
+            writeln!(f, "file: {old} -> {new} at {path}")?;
+        }
         writeln!(f, "change: {}", self.change)?;
         writeln!(f, "proposal: {}", self.proposal)?;
         writeln!(f, "policy: {}", self.policy)?;
@@ -211,6 +222,9 @@ impl Ballot {
         if let Some(pin) = self.pins.iter().find(|pin| pin.path.as_bytes().is_empty()) {
             return wrong("pin", pin.module.as_str());
         }
+        if self.files.iter().any(|file| file.path.as_bytes().is_empty()) {
+            return wrong("file", "");
+        }
         if !is_name(&self.voter) {
             return wrong("voter", &self.voter);
         }
@@ -245,10 +259,16 @@ impl FromStr for Ballot {
         while let Some(pin) = lines.optional("pin") {
             pins.push(read_pin(pin).ok_or_else(|| BallotError::Value { key: "pin", value: pin.to_owned() })?);
         }
+        let mut files = Vec::new();
+        while let Some(file) = lines.optional("file") {
+            let wrong = || BallotError::Value { key: "file", value: file.to_owned() };
+            files.push(read_file(file).ok_or_else(wrong)?);
+        }
         let ballot = Self {
             workspace,
             seen_base,
             pins,
+            files,
             change: lines.parsed("change")?,
             proposal: lines.parsed("proposal")?,
             policy: lines.parsed("policy")?,
@@ -284,6 +304,23 @@ fn read_pin(value: &str) -> Option<PinMove> {
     let path: RepoPath = words.next()?.parse().ok()?;
     let name = ModuleName::new(module);
     (name.as_str() == module).then_some(PinMove { module: name, path, from, to })
+}
+
+/// `OLD -> NEW at PATH`.
+fn read_file(value: &str) -> Option<FileDelta> {
+    let mut words = value.splitn(5, ' ');
+    let old = match words.next()? {
+        NOTHING => None,
+        old => Some(old.parse().ok()?),
+    };
+    if words.next()? != "->" {
+        return None;
+    }
+    let new = words.next()?.parse().ok()?;
+    if words.next()? != "at" {
+        return None;
+    }
+    Some(FileDelta { path: words.next()?.parse().ok()?, old, new })
 }
 
 /// The lines that are still to be read.

@@ -194,6 +194,7 @@ pub fn verify(certificate: &Certificate, trusted: &Cid) -> Result<Proven, Certif
         id,
         proposal,
         pins: &pins,
+        files: &delta.files,
         members: &certificate.members,
         policy: certificate.policy,
         base: certificate.base,

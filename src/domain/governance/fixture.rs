@@ -9,7 +9,7 @@ use super::members::{Members, Principal};
 use super::policy::Policy;
 use super::signature::{self, NAMESPACE};
 use super::tally::{Question, Received};
-use crate::domain::change::{DELTA_VERSION, Delta, PinDelta, Revision};
+use crate::domain::change::{DELTA_VERSION, Delta, FileContent, FileDelta, PinDelta, Revision};
 use crate::domain::id::{Cid, ModuleName, ObjectId, ProposalId};
 use crate::domain::moment::Moment;
 use crate::domain::plan::PinMove;
@@ -92,6 +92,17 @@ impl World {
         Self { pins: pins_of(&delta), members, proposal, delta, now_ms: 10_000 }
     }
 
+    /// A world with a change of one file instead, to this content.
+    pub(super) fn of_a_file(principals: u8, new: &[u8]) -> Self {
+        let content = |bytes| FileContent { executable: false, content: Cid::of(bytes) };
+        let file = FileDelta { path: "docs/a".into(), old: Some(content(b"old")), new: content(new) };
+        let mut world = Self::new(principals);
+        world.delta = Delta { pins: Vec::new(), files: vec![file], ..world.delta };
+        world.pins.clear();
+        world.proposal.change = world.delta.id().unwrap();
+        world
+    }
+
     pub(super) fn id(&self) -> ProposalId {
         self.proposal.id().unwrap()
     }
@@ -101,6 +112,7 @@ impl World {
             id: self.id(),
             proposal: &self.proposal,
             pins: &self.pins,
+            files: &self.delta.files,
             members: &self.members,
             policy: self.proposal.policy,
             base: commit(9),
@@ -115,6 +127,7 @@ impl World {
             workspace: self.members.workspace.clone(),
             seen_base: commit(9),
             pins: self.pins.clone(),
+            files: self.delta.files.clone(),
             change: self.proposal.change,
             proposal: self.id(),
             policy: self.proposal.policy,

@@ -11,6 +11,7 @@
 //! - Two different ballots at that `seq` void each other; both are kept as evidence.
 //! - A principal approves one target for a module at a revision at a time: of approvals of several
 //!   open proposals that would move it to different places, the one with the highest `seq` holds.
+//!   The same goes for a file with a content.
 //! - More than `principals - threshold` rejections decide against it; a veto counts as a rejection.
 
 use std::collections::BTreeMap;
@@ -19,7 +20,8 @@ use serde::Serialize;
 
 use super::ballot::{Ballot, Choice, VerifiedBallot};
 use super::members::{Members, TrackRule};
-use crate::domain::id::{Cid, ObjectId, ProposalId};
+use crate::domain::change::FileDelta;
+use crate::domain::id::{Cid, ObjectId, ProposalId, RepoPath};
 use crate::domain::plan::PinMove;
 use crate::domain::proposal::Proposal;
 
@@ -32,6 +34,8 @@ pub struct Question<'a> {
     pub proposal: &'a Proposal,
     /// The pins it moves, by module.
     pub pins: &'a [PinMove],
+    /// The files it changes beside what pins change, by path.
+    pub files: &'a [FileDelta],
     /// Who decides.
     pub members: &'a Members,
     /// The policy in force.
@@ -155,6 +159,9 @@ pub enum Uncounted {
     /// It names other pins than the change moves.
     #[error("it names other pins than the change moves")]
     OtherPins,
+    /// It names other files than the change has, or other contents of them.
+    #[error("it names other files than the change has, or other contents")]
+    OtherFiles,
     /// It was made under another policy.
     #[error("it was made under another policy")]
     OtherPolicy,
@@ -202,6 +209,14 @@ pub enum Uncounted {
         /// The module.
         module: String,
     },
+    /// The voter approves another content for the same file.
+    #[error("the voter also approves {proposal}, which makes something else of {path}")]
+    OtherContent {
+        /// The other proposal.
+        proposal: ProposalId,
+        /// The file.
+        path: RepoPath,
+    },
 }
 
 /// Count. `elsewhere` are the ballots on the other proposals that are open.
@@ -248,6 +263,9 @@ fn about(question: &Question<'_>, verified: &VerifiedBallot) -> Result<(), Uncou
     }
     if ballot.pins != question.pins {
         return Err(Uncounted::OtherPins);
+    }
+    if ballot.files != question.files {
+        return Err(Uncounted::OtherFiles);
     }
     if ballot.policy != question.policy || question.proposal.policy != question.policy {
         return Err(Uncounted::OtherPolicy);
@@ -366,6 +384,14 @@ impl Count<'_> {
             if let Some(pin) = elsewhere {
                 let module = pin.module.to_string();
                 return Err(Uncounted::OtherTarget { proposal: other.proposal, module });
+            }
+            let elsewhere = other.files.iter().find(|file| {
+                let same = |ours: &&FileDelta| ours.path == file.path && ours.old == file.old;
+                self.question.files.iter().find(same).is_some_and(|ours| ours.new != file.new)
+            });
+            if let Some(file) = elsewhere {
+                let path = file.path.clone();
+                return Err(Uncounted::OtherContent { proposal: other.proposal, path });
             }
         }
         Ok(())

@@ -22,6 +22,7 @@ pub fn draft(
         workspace: rules.members.workspace.clone(),
         seen_base,
         pins: case.pins.clone(),
+        files: case.delta.files.clone(),
         change: case.proposal.change,
         proposal: case.id,
         policy: rules.policy_cid,

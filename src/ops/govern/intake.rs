@@ -98,6 +98,7 @@ fn examine(
         id: case.id,
         proposal: &case.proposal,
         pins: &case.pins,
+        files: &case.delta.files,
         members: &rules.members,
         policy: rules.policy_cid,
         base: case.record.base,

@@ -91,6 +91,11 @@ impl Case {
             Purpose::Heal => "heal",
             Purpose::Command => "change",
         };
+        match self.delta.files.as_slice() {
+            [] => {}
+            [file] => return format!("{verb} {}", file.path),
+            files => return format!("{verb} {} files", files.len()),
+        }
         match self.pins.as_slice() {
             [pin] if pin.from == pin.to => format!("{verb} {}", pin.module),
             [pin] => format!("{verb} {} to {}", pin.module, pin.to.short()),
@@ -144,6 +149,7 @@ fn count(
         id: case.id,
         proposal: &case.proposal,
         pins: &case.pins,
+        files: &case.delta.files,
         members: &rules.members,
         policy: rules.policy_cid,
         base: case.record.base,
@@ -155,7 +161,10 @@ fn count(
     let modules: BTreeSet<_> = case.pins.iter().map(|pin| (&pin.module, pin.from)).collect();
     let mut elsewhere = Vec::new();
     for (other, record) in state.open_proposals() {
-        if *other != case.id && record.pins.iter().any(|pin| modules.contains(&(&pin.module, pin.from))) {
+        let pins = record.pins.iter().any(|pin| modules.contains(&(&pin.module, pin.from)));
+        // Which files others change, their ballots say.
+        let files = !case.delta.files.is_empty() && record.purpose == Purpose::Command;
+        if *other != case.id && (pins || files) {
             elsewhere.extend(received(journal, &record.ballots)?);
         }
     }

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::super::fixture::{self, World, commit};
 use super::*;
+use crate::domain::change::FileContent;
 
 fn ballot() -> Ballot {
     World::new(1).ballot(0, Choice::Approve, 7)
@@ -20,6 +21,29 @@ fn the_text_is_this() {
         ..ballot()
     };
     insta::assert_snapshot!(ballot.to_string());
+}
+
+#[test]
+fn the_text_names_files_by_their_contents() {
+    let ballot = World::of_a_file(1, b"new").ballot(0, Choice::Approve, 7);
+    let text = ballot.to_string();
+    let (old, new) = (Cid::of(b"old"), Cid::of(b"new"));
+    let line = format!("file: {old} -> {new} at docs/a\n");
+    assert!(text.contains(&line), "{text}");
+    for (is, means) in [
+        (format!("file: none -> {new} at docs/a\n"), true),
+        (format!("file: {old} -> {new}+x at docs/a\n"), true),
+        (format!("file: {old}+x -> {new} at \"a\\n\"\n"), true),
+        (format!("file: {old} -> {new}+x+x at docs/a\n"), false),
+        (format!("file: {old} -> none at docs/a\n"), false),
+        (format!("file: {old} -> {new} at \n"), false),
+        (format!("file: {old} -> {new} at \"docs/a\"\n"), false),
+        (format!("file: {old}  -> {new} at docs/a\n"), false),
+    ] {
+        let read = text.replace(&line, &is).parse::<Ballot>();
+        assert_eq!(read.is_ok(), means, "{is:?}: {read:?}");
+        assert_ne!(read.ok(), Some(ballot.clone()), "{is:?}");
+    }
 }
 
 #[test]
@@ -114,12 +138,18 @@ fn any_ballot() -> impl Strategy<Value = Ballot> {
             to: if long { ObjectId::from_bytes(&[byte; 32]).unwrap() } else { commit(byte ^ 1) },
         },
     );
+    let content = (any::<u8>(), any::<bool>())
+        .prop_map(|(byte, executable)| FileContent { executable, content: Cid::of(&[byte]) });
+    let file = (vec(any::<u8>(), 1..40), proptest::option::of(content.clone()), content)
+        .prop_map(|(path, old, new)| FileDelta { path: RepoPath::new(path), old, new });
+    let changes = (vec(pin, 0..4), vec(file, 0..4));
     let reason = proptest::option::of("[!-~][ -~]{0,50}[!-~]");
     let numbers = (0..=MAX_SAFE.unsigned_abs(), 0..=MAX_SAFE.unsigned_abs(), any::<i64>());
     let choice = (0..4_usize).prop_map(|at| Choice::ALL[at]);
-    (vec(pin, 0..4), "[a-zA-Z0-9][a-zA-Z0-9._@+-]{0,63}", reason, numbers, any::<bool>(), choice).prop_map(
-        |(pins, voter, reason, (members_epoch, seq, wall_ms), verified, choice)| Ballot {
+    (changes, "[a-zA-Z0-9][a-zA-Z0-9._@+-]{0,63}", reason, numbers, any::<bool>(), choice).prop_map(
+        |((pins, files), voter, reason, (members_epoch, seq, wall_ms), verified, choice)| Ballot {
             pins,
+            files,
             members_epoch,
             verified,
             voter,

@@ -308,3 +308,25 @@ proptest! {
         prop_assert_eq!(tally(&question, &here, &elsewhere).counted, vec![]);
     }
 }
+
+#[test]
+fn a_ballot_on_files_counts_for_these_contents_alone() {
+    let (left, right) = (World::of_a_file(1, b"left"), World::of_a_file(1, b"right"));
+    let ours = left.ballot(0, Choice::Approve, 1);
+    assert_eq!(tally(&left.question(), &[received(ours.clone(), 1)], &[]).state, TallyState::Approved);
+    for files in [
+        Vec::new(),
+        right.delta.files.clone(),
+        [left.delta.files.clone(), right.delta.files.clone()].concat(),
+    ] {
+        ignored(&left, received(Ballot { files, ..ours.clone() }, 1), Uncounted::OtherFiles);
+    }
+    // One content for a file at a time.
+    let elsewhere = |seq| [right.cast(0, Choice::Approve, seq)];
+    let counted = |seq| tally(&left.question(), &[left.cast(0, Choice::Approve, 5)], &elsewhere(seq));
+    assert_eq!(counted(4).state, TallyState::Approved);
+    let other = counted(6);
+    assert_eq!(other.state, TallyState::Pending);
+    let why = Uncounted::OtherContent { proposal: right.id(), path: "docs/a".into() };
+    assert_eq!(other.ignored[0].why, why);
+}
