@@ -78,6 +78,15 @@ impl FileContent {
     }
 }
 
+impl FileContent {
+    /// The part of it that differs, for people.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let shown = super::id::ProposalId(self.content).short();
+        if self.executable { shown + EXECUTABLE } else { shown }
+    }
+}
+
 impl std::fmt::Display for FileContent {
     /// The identity, with `+x` behind it where the file is executable.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -325,11 +325,30 @@ pub enum Event {
         /// How many may be.
         limit: u32,
     },
+    /// A program of the operator's ran on a copy of the workspace.
+    #[serde(rename = "task.finished")]
+    TaskFinished {
+        /// The proposal that came of it, if one did.
+        proposal: Option<ProposalId>,
+        /// What it did, in `objects/`.
+        evidence: Cid,
+        /// The bounded log of its output, in `objects/`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log: Option<Cid>,
+    },
+    /// The new contents of the files that a proposal changes are kept here.
+    #[serde(rename = "proposal.contents")]
+    ProposalContents {
+        /// Which proposal.
+        proposal: ProposalId,
+        /// The contents, in `objects/`.
+        contents: Vec<Cid>,
+    },
 }
 
 impl Event {
     /// The types that this program knows, in the order of the variants.
-    pub const TYPES: [&'static str; 27] = [
+    pub const TYPES: [&'static str; 29] = [
         "journal.opened",
         "journal.recovered",
         "cycle.started",
@@ -357,6 +376,8 @@ impl Event {
         "heal.started",
         "heal.finished",
         "heal.stopped",
+        "task.finished",
+        "proposal.contents",
     ];
 
     /// The entry's `type`.
@@ -390,6 +411,8 @@ impl Event {
             Self::HealStarted { .. } => "heal.started",
             Self::HealFinished { .. } => "heal.finished",
             Self::HealStopped { .. } => "heal.stopped",
+            Self::TaskFinished { .. } => "task.finished",
+            Self::ProposalContents { .. } => "proposal.contents",
         }
     }
 
@@ -437,6 +460,16 @@ impl Event {
             }
             Self::HealFinished { evidence, .. } => {
                 evidence.iter().map(|evidence| ("evidence", *evidence)).collect()
+            }
+            Self::TaskFinished { proposal, evidence, log } => {
+                let mut named: Vec<_> = proposal.iter().map(|proposal| ("proposal", proposal.0)).collect();
+                named.push(("evidence", *evidence));
+                named.extend(log.iter().map(|log| ("log", *log)));
+                named
+            }
+            Self::ProposalContents { proposal, contents } => {
+                let contents = contents.iter().map(|content| ("content", *content));
+                [("proposal", proposal.0)].into_iter().chain(contents).collect()
             }
             Self::JournalOpened { .. }
             | Self::HealStopped { .. }
@@ -559,6 +592,8 @@ mod tests {
                 at: Uptime { boot: "b".to_owned(), mono_ms: 0 },
             },
             Event::HealStopped { bad: 4, limit: 3 },
+            Event::TaskFinished { proposal: Some(ProposalId(cid)), evidence: cid, log: Some(cid) },
+            Event::ProposalContents { proposal: ProposalId(cid), contents: vec![cid, cid] },
         ];
         for (event, listed) in all.iter().zip(Event::TYPES) {
             let value = serde_json::to_value(event).unwrap();

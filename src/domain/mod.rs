@@ -39,6 +39,8 @@ pub mod combine;
 
 pub mod change;
 
+pub mod task;
+
 pub mod proposal;
 
 pub mod packet;

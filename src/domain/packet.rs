@@ -9,16 +9,23 @@
 //! ```json
 //! {"v":1,"proposal":{…},"delta":{…},"purpose":"upgrade","ballots":["lambda-os ballot v1\n…"]}
 //! ```
+//! Version 2 is for changes of files, and has their new contents beside them, base64:
+//! ```json
+//! {"v":2,…,"purpose":"command","contents":["aGVsbG8K"]}
+//! ```
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::canonical::{self, CanonicalError};
-use super::change::Delta;
-use super::id::{ChangeId, ProposalId};
+use super::change::{Delta, MAX_FILES};
+use super::id::{ChangeId, Cid, ProposalId};
 use super::proposal::{MAX_PINS, Proposal, Purpose};
 
-/// The version of the format.
-pub const PACKET_VERSION: u32 = 1;
+/// The newest version of the format.
+pub const PACKET_VERSION: u32 = 2;
 
 /// The largest file that is read, bytes.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -30,7 +37,7 @@ pub const MAX_BALLOTS: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Packet {
-    /// Format version, 1.
+    /// Format version: 2 where files change, else 1.
     pub v: u32,
     /// The manifest.
     pub proposal: Proposal,
@@ -40,6 +47,9 @@ pub struct Packet {
     pub purpose: Purpose,
     /// Signed messages, as they were taken in where it was exported.
     pub ballots: Vec<String>,
+    /// The new contents of the files that change, base64, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<String>,
 }
 
 /// Why bytes are no packet.
@@ -65,6 +75,9 @@ pub enum PacketError {
         /// What stands beside it.
         found: ChangeId,
     },
+    /// A content is no base64, is of no file of the change, or is missing.
+    #[error("its contents are not those of the files that it changes")]
+    Contents,
     /// There is too much of something.
     #[error("it holds {found} {what}, and at most {most} are taken")]
     TooMany {
@@ -75,6 +88,12 @@ pub enum PacketError {
         /// How many are taken.
         most: usize,
     },
+}
+
+/// The version that a packet with this change has.
+#[must_use]
+pub fn version_of(delta: &Delta) -> u32 {
+    if delta.files.is_empty() { 1 } else { PACKET_VERSION }
 }
 
 impl Packet {
@@ -89,7 +108,7 @@ impl Packet {
         let value = canonical::parse(bytes)?;
         // The version first: another one may have another shape.
         match value.get("v").and_then(serde_json::Value::as_u64) {
-            Some(version) if version == u64::from(PACKET_VERSION) => {}
+            Some(1..=2) => {}
             Some(version) => return Err(PacketError::Version(version)),
             None => return Err(PacketError::Shape("it states no version".to_owned())),
         }
@@ -99,14 +118,36 @@ impl Packet {
         if packet.proposal.change != found {
             return Err(PacketError::OtherChange { stated: packet.proposal.change, found });
         }
-        for (what, found, most) in
-            [("pins", packet.delta.pins.len(), MAX_PINS), ("ballots", packet.ballots.len(), MAX_BALLOTS)]
-        {
+        let files = &packet.delta.files;
+        if packet.v != version_of(&packet.delta) || (packet.purpose == Purpose::Command) == files.is_empty() {
+            return Err(PacketError::Shape("its version or purpose is not that of its change".to_owned()));
+        }
+        for (what, found, most) in [
+            ("pins", packet.delta.pins.len(), MAX_PINS),
+            ("files", files.len(), MAX_FILES),
+            ("ballots", packet.ballots.len(), MAX_BALLOTS),
+        ] {
             if found > most {
                 return Err(PacketError::TooMany { what, found, most });
             }
         }
+        let named: BTreeSet<Cid> = files.iter().map(|file| file.new.content).collect();
+        if packet.bytes()?.keys().ne(&named) {
+            return Err(PacketError::Contents);
+        }
         Ok(packet)
+    }
+
+    /// The new contents by their identities.
+    ///
+    /// # Errors
+    /// When one is no base64.
+    pub fn bytes(&self) -> Result<BTreeMap<Cid, Vec<u8>>, PacketError> {
+        let one = |content: &String| {
+            let bytes = BASE64.decode(content.as_bytes()).map_err(|_| PacketError::Contents)?;
+            Ok((Cid::of(&bytes), bytes))
+        };
+        self.contents.iter().map(one).collect()
     }
 
     /// The file.
@@ -131,7 +172,7 @@ impl Packet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::change::{DELTA_VERSION, PinDelta, Revision};
+    use crate::domain::change::{DELTA_VERSION, FileContent, FileDelta, PinDelta, Revision};
     use crate::domain::id::{Cid, ModuleName, ObjectId};
     use crate::domain::proposal::{PROPOSAL_VERSION, Track};
 
@@ -161,11 +202,42 @@ mod tests {
             expires_ms: 5,
         };
         Packet {
-            v: PACKET_VERSION,
+            v: version_of(&delta),
             proposal,
             delta,
             purpose: Purpose::Upgrade,
             ballots: vec!["a\nballot".to_owned()],
+            contents: Vec::new(),
+        }
+    }
+
+    fn packet_of_a_file() -> Packet {
+        let new = FileContent { executable: false, content: Cid::of(b"hello\n") };
+        let packet = packet();
+        let files = vec![FileDelta { path: "a".into(), old: None, new }];
+        let delta = Delta { pins: Vec::new(), files, ..packet.delta };
+        let proposal = Proposal { change: delta.id().expect("canonical"), ..packet.proposal };
+        let contents = vec!["aGVsbG8K".to_owned()];
+        Packet { v: 2, proposal, delta, purpose: Purpose::Command, contents, ..packet }
+    }
+
+    #[test]
+    fn a_packet_of_files_has_exactly_their_contents() {
+        let packet = packet_of_a_file();
+        let read = Packet::from_bytes(&packet.to_bytes().expect("written"));
+        assert_eq!(read, Ok(packet.clone()));
+        assert_eq!(packet.bytes().expect("read")[&Cid::of(b"hello\n")], b"hello\n");
+        let contents = |contents: &[&str]| {
+            let contents = contents.iter().map(|content| (*content).to_owned()).collect();
+            let packet = Packet { contents, ..packet.clone() };
+            Packet::from_bytes(&packet.to_bytes().expect("written"))
+        };
+        for wrong in [&[][..], &["aGVsbG8"], &["aGVsbA=="], &["aGVsbG8K", "aGVsbA=="]] {
+            assert_eq!(contents(wrong), Err(PacketError::Contents), "{wrong:?}");
+        }
+        for wrong in [Packet { v: 1, ..packet.clone() }, Packet { purpose: Purpose::Upgrade, ..packet }] {
+            let read = Packet::from_bytes(&wrong.to_bytes().expect("written"));
+            assert!(matches!(read, Err(PacketError::Shape(_))), "{read:?}");
         }
     }
 
@@ -185,7 +257,7 @@ mod tests {
             assert!(found.contains(expected), "{found:?} for {to:?}");
         };
         check("repos/m", "repos/n", "its manifest is about the change");
-        check("\"v\":1}", "\"v\":2}", "format version 2");
+        check("\"v\":1}", "\"v\":3}", "format version 3");
         check("\"purpose\":\"upgrade\"", "\"purpose\":\"upgrade\",\"x\":1", "unknown field");
         check("\"purpose\":\"upgrade\"", "\"purpose\":\"upgrade\",\"purpose\":\"upgrade\"", "purpose");
         check("upgrade", "revenge", "revenge");

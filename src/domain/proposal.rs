@@ -237,6 +237,9 @@ pub struct ProposalRecord {
     /// What was verified of it; of another tree than `tree` when the base moved since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
+    /// What the program did that made it: [`super::task::TaskEvidence`], in `objects/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Cid>,
     /// Where it is in its life.
     pub stage: Stage,
 }

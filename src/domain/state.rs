@@ -125,6 +125,7 @@ impl State {
             | Event::JournalRecovered { .. }
             | Event::DriftFound { .. }
             | Event::BallotRefused { .. }
+            | Event::ProposalContents { .. }
             | Event::HealStarted { .. }
             | Event::HealFinished { .. }
             | Event::HealStopped { .. } => {}
@@ -204,6 +205,7 @@ impl State {
                 self.candidates = Some(TriedCandidates { base: *base, asked: *asked, outcome: *outcome });
             }
             Event::ProposalMade { .. }
+            | Event::TaskFinished { .. }
             | Event::ProposalDerived { .. }
             | Event::ProposalVerified { .. }
             | Event::ProposalClosed { .. }
@@ -247,6 +249,7 @@ impl State {
                     certificate: None,
                     certified_wall_ms: None,
                     verification: None,
+                    evidence: None,
                     stage: Stage::Open,
                 };
                 if let Some(before) = supersedes.and_then(|before| self.proposals.get_mut(&before)) {
@@ -257,6 +260,11 @@ impl State {
                     };
                 }
                 self.proposals.insert(*proposal, record);
+            }
+            Event::TaskFinished { proposal, evidence, .. } => {
+                if let Some(record) = proposal.and_then(|proposal| self.proposals.get_mut(&proposal)) {
+                    record.evidence = Some(*evidence);
+                }
             }
             Event::ProposalDerived { proposal, base, tree } => {
                 if let Some(record) = self.proposals.get_mut(proposal) {

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::authority::{self, Authority, Warrant};
 use super::govern::{self, Case};
-use super::propose::{Ask, Derived, derive_one};
+use super::propose::{Derived, derive_delta};
 use super::recover::{self, OpenEffect};
 use crate::domain::event::Event;
 use crate::domain::id::{Cid, ObjectId, ProposalId};
@@ -177,10 +177,8 @@ fn must_be_open(case: &Case) -> PortResult<()> {
 /// The change of a proposal on a commit: the same, or nothing is applied.
 fn derive_again(world: &World<'_>, case: &Case, modules: &[Module], head: ObjectId) -> PortResult<Derived> {
     let id = case.id.short();
-    let asks: Vec<Ask> =
-        case.delta.pins.iter().map(|pin| Ask { module: pin.module.clone(), to: pin.to.commit }).collect();
-    let workspace = &case.delta.workspace;
-    let derived = derive_one(world.superproject, world.sources, modules, workspace, head, &asks)?;
+    let derived =
+        derive_delta(world.superproject, world.sources, modules, &*world.journal, &case.delta, head)?;
     let derived = derived.map_err(|why| {
         PortError::failed(format!("cannot apply the proposal {id}: it cannot be derived on HEAD any more"))
             .because(why)
@@ -228,6 +226,10 @@ fn message(case: &Case, warrant: &Warrant) -> PortResult<String> {
     let mut message = format!("{}\n\n", case.title());
     for pin in &case.pins {
         let _ = writeln!(message, "{}: {} -> {}", pin.module, pin.from, pin.to);
+    }
+    for file in &case.delta.files {
+        let verb = if file.old.is_some() { "change" } else { "add" };
+        let _ = writeln!(message, "{verb} {}", file.path);
     }
     let _ = writeln!(message, "\n{}\n", warrant.said);
     let line = warrant

@@ -4,18 +4,31 @@
 //! be the same; members, policy and workspace must be those in force here; ballots are taken in as
 //! any other message.
 
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64;
+
 use crate::domain::canonical::CanonicalError;
 use crate::domain::event::Event;
 use crate::domain::graph::Graph;
-use crate::domain::id::{ModuleName, ObjectId, ProposalId};
+use crate::domain::id::{Cid, ModuleName, ObjectId, ProposalId};
 use crate::domain::module::Module;
-use crate::domain::packet::{PACKET_VERSION, Packet};
+use crate::domain::packet::{Packet, version_of};
 use crate::domain::proposal::Stage;
 use crate::domain::state::State;
 use crate::domain::text;
 use crate::ops::govern;
-use crate::ops::propose::{Ask, derive_one, track_of};
-use crate::ports::{FailureKind, Journal, PortError, PortResult, Sources, Superproject};
+use crate::ops::propose::{FILES_TRACK, derive_delta, track_of};
+use crate::ports::{FailureKind, Journal, PortError, PortResult, Sources, Stored, Superproject};
+
+/// Contents that came with a proposal.
+struct Carried<'a>(&'a BTreeMap<Cid, Vec<u8>>);
+
+impl Stored for Carried<'_> {
+    fn stored(&self, cid: &Cid) -> PortResult<Option<Vec<u8>>> {
+        Ok(self.0.get(cid).cloned())
+    }
+}
 
 /// The file of a proposal that this journal knows.
 ///
@@ -32,12 +45,22 @@ pub fn export(journal: &dyn Journal, state: &State, id: ProposalId) -> PortResul
                 .hint("lambda-os audit verify")
         })?);
     }
+    let mut contents: BTreeMap<Cid, String> = BTreeMap::new();
+    for content in case.delta.files.iter().map(|file| file.new.content) {
+        let bytes = journal.load(&content)?.ok_or_else(|| {
+            PortError::failed(format!("cannot export {}: the content {content} is missing", id.short()))
+                .kind(FailureKind::Integrity)
+                .hint("lambda-os audit verify")
+        })?;
+        contents.insert(content, BASE64.encode(&bytes));
+    }
     Ok(Packet {
-        v: PACKET_VERSION,
+        v: version_of(&case.delta),
         proposal: case.proposal,
         delta: case.delta,
         purpose: case.record.purpose,
         ballots,
+        contents: contents.into_values().collect(),
     })
 }
 
@@ -106,7 +129,7 @@ pub fn import(
     }
     // A weaker track would ask for fewer signatures.
     let moved: Vec<ModuleName> = delta.pins.iter().map(|pin| pin.module.clone()).collect();
-    let track = track_of(place.graph, &moved);
+    let track = if delta.files.is_empty() { track_of(place.graph, &moved) } else { FILES_TRACK };
     if proposal.track != track {
         let (states, is) = (proposal.track.as_str(), track.as_str());
         return Err(refused(format!("it is on the track {states}, and here the change belongs to {is}")));
@@ -119,15 +142,14 @@ pub fn import(
         let hint = format!("lambda-os proposal withdraw {}, then import again", other.0.short());
         return Err(refused(format!("the same change is proposed here as {}", other.0.short())).hint(hint));
     }
-    let asks: Vec<Ask> =
-        delta.pins.iter().map(|pin| Ask { module: pin.module.clone(), to: pin.to.commit }).collect();
-    let derived = derive_one(
+    let contents = packet.bytes().map_err(|error| refused(error.to_string()))?;
+    let derived = derive_delta(
         place.superproject,
         place.sources,
         place.modules,
-        &rules.members.workspace,
+        &Carried(&contents),
+        delta,
         place.head,
-        &asks,
     )?
     .map_err(|why| refused(format!("it cannot be derived here: {}", text::inert(&why.to_string()))))?;
     if derived.change != proposal.change {
@@ -137,27 +159,33 @@ pub fn import(
         ))
         .hint("the two workspaces stand on different commits, or a mirror lacks what the other has"));
     }
+    let values: Vec<&[u8]> = contents.values().map(Vec::as_slice).collect();
+    journal.store_all(&values)?;
     journal.store(&delta.to_canonical().map_err(no_form)?)?;
     journal.store(&proposal.to_canonical().map_err(no_form)?)?;
     // A proposal that it takes the place of is closed only where it is known and open.
     let supersedes = proposal
         .supersedes
         .filter(|before| state.proposals.get(before).is_some_and(|record| record.stage == Stage::Open));
-    journal.append(
-        &id.short(),
-        &Event::ProposalMade {
-            proposal: id,
-            change: derived.change,
-            purpose: packet.purpose,
-            track: proposal.track,
-            pins: derived.pins,
-            base: place.head,
-            tree: derived.tree,
-            supersedes,
-            expires_ms: proposal.expires_ms,
-            notes: derived.notes,
-        },
-    )?;
+    let made = Event::ProposalMade {
+        proposal: id,
+        change: derived.change,
+        purpose: packet.purpose,
+        track: proposal.track,
+        pins: derived.pins,
+        base: place.head,
+        tree: derived.tree,
+        supersedes,
+        expires_ms: proposal.expires_ms,
+        notes: derived.notes,
+    };
+    let subject = id.short();
+    let mut events = vec![(subject.as_str(), made)];
+    if !contents.is_empty() {
+        let contents = contents.keys().copied().collect();
+        events.push((&subject, Event::ProposalContents { proposal: id, contents }));
+    }
+    journal.append_all(&events)?;
     Ok(Imported { id, is_new: true, ballots: packet.ballots })
 }
 

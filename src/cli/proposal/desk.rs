@@ -8,6 +8,7 @@ use crate::adapters::journal::{JournalReader, JournalWriter};
 use crate::adapters::lock::CycleLock;
 use crate::cli::open::Open;
 use crate::cli::{Exit, Failure, Global, show};
+use crate::domain::change::Delta;
 use crate::domain::governance::ballot::{Ballot, Choice};
 use crate::domain::governance::tally::Tally;
 use crate::domain::history::HistoryLimits;
@@ -72,14 +73,14 @@ impl Desk {
 
     fn derive_one_again(&self, case: &Case) -> Result<(), Failure> {
         let short = case.id.short();
-        let asks: Vec<propose::Ask> = case.pins.iter().map(propose::Ask::from).collect();
-        let derived = propose::derive_one(
+        let delta = Delta { workspace: self.rules.members.workspace.clone(), ..case.delta.clone() };
+        let derived = propose::derive_delta(
             &self.open.repository,
             &self.open.sources,
             &self.discovery.modules,
-            &self.rules.members.workspace,
+            &JournalReader::open(&self.open.state_dir)?,
+            &delta,
             self.head,
-            &asks,
         )?;
         let found = match derived {
             Ok(derived) if derived.change == case.proposal.change => return Ok(()),
@@ -115,6 +116,13 @@ impl Desk {
                 let commits = self.commits(pin);
                 let (from, to) = (pin.from.short(), pin.to.short());
                 let _ = writeln!(said, "  {} {from} -> {to} at {} ({commits})", pin.module, pin.path);
+            }
+            for file in &case.delta.files {
+                let old = file.old.map_or_else(|| "nothing".to_owned(), |old| old.short());
+                let _ = writeln!(said, "  {}: {old} -> {}", file.path, file.new.short());
+            }
+            if !case.delta.files.is_empty() {
+                let _ = writeln!(said, "  every line of it: lambda-os proposal diff {}", case.id.short());
             }
             let _ = writeln!(said, "  {} edits beside the gitlinks; not verified", case.delta.edits.len());
             for note in &case.record.notes {

@@ -15,7 +15,7 @@ use crate::cli::{Exit, Failure, Global};
 use crate::domain::proposal::Stage;
 use crate::domain::text;
 use crate::ops::govern;
-use crate::ops::propose::{Ask, derive_one};
+use crate::ops::propose::derive_delta;
 use crate::ports::Repository as _;
 
 /// Arguments.
@@ -38,7 +38,6 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let discovery = open.repository.discover()?;
     let head = if matches!(case.record.stage, Stage::Open) { open.repository.head()? } else { None };
     let base = head.unwrap_or(case.record.base);
-    let asks: Vec<Ask> = case.pins.iter().map(Ask::from).collect();
     let failed = |cause: String| {
         let mut failure =
             Failure::new(Exit::Failed, format!("cannot show {} as a patch on {}", id.short(), base.short()))
@@ -46,8 +45,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         failure.causes.push(cause);
         failure
     };
-    let workspace = &case.delta.workspace;
-    let derived = derive_one(&open.repository, &open.sources, &discovery.modules, workspace, base, &asks)?
+    let modules = &discovery.modules;
+    let derived = derive_delta(&open.repository, &open.sources, modules, &journal, &case.delta, base)?
         .map_err(|why| failed(text::inert(&why.to_string())))?;
     if derived.change != case.record.change {
         return Err(failed(format!("there it is the change {}", derived.change)));

@@ -13,6 +13,7 @@ use crate::domain::id::{ChangeId, ObjectId, ProposalId};
 use crate::domain::plan::PinMove;
 use crate::domain::proposal::{ProposalRecord, Purpose, Stage, Track};
 use crate::domain::state::State;
+use crate::domain::text;
 use crate::ops::govern;
 use crate::ports::Clock as _;
 
@@ -132,6 +133,9 @@ pub(super) fn word(stage: &Stage) -> &'static str {
 
 /// What moves, in a line.
 fn pins(record: &ProposalRecord) -> String {
+    if record.purpose == Purpose::Command {
+        return record.notes.first().map_or_else(|| "files".to_owned(), |note| text::clipped(note, 100));
+    }
     let moves: Vec<String> = record
         .pins
         .iter()

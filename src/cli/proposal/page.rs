@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::list;
 use super::show::{Shown, Upstream};
 use crate::cli::show::{self, Paint};
-use crate::domain::change::{Edit, PinDelta};
+use crate::domain::change::{Edit, FileDelta, PinDelta};
 use crate::domain::governance::tally::TallyState;
 use crate::domain::history::{FileChange, History};
 use crate::domain::id::ModuleName;
@@ -29,8 +29,15 @@ pub(super) fn page(shown: &Shown, paint: Paint) -> String {
     let record = &shown.record;
     let mut said = format!("{} {}\n", paint.bold("proposal"), shown.id);
     said.push_str(&indented(&facts(shown)));
-    heading(&mut said, paint, "pins");
-    said.push_str(&indented(&pins(&shown.delta.pins)));
+    if !shown.delta.pins.is_empty() {
+        heading(&mut said, paint, "pins");
+        said.push_str(&indented(&pins(&shown.delta.pins)));
+    }
+    if !shown.delta.files.is_empty() {
+        heading(&mut said, paint, "files");
+        said.push_str(&indented(&files(&shown.delta.files)));
+        let _ = writeln!(said, "  every line of it: lambda-os proposal diff {}", shown.id.short());
+    }
     for upstream in &shown.upstream {
         heading(&mut said, paint, &format!("what upstream brings to {}", upstream.module));
         said.push_str(&indented(&brings(upstream)));
@@ -42,8 +49,10 @@ pub(super) fn page(shown: &Shown, paint: Paint) -> String {
         }
         rest(&mut said, shown.delta.edits.len().saturating_sub(EDITS), "more edits: --json has them all");
     }
-    heading(&mut said, paint, "what depends on it");
-    let _ = writeln!(said, "  {}", affected(&shown.affects));
+    if !shown.delta.pins.is_empty() {
+        heading(&mut said, paint, "what depends on it");
+        let _ = writeln!(said, "  {}", affected(&shown.affects));
+    }
     heading(&mut said, paint, "what is known of it");
     said.push_str(&indented(&verification(shown, paint)));
     said.push_str("  policy findings: none; this version has no policy rules\n");
@@ -109,6 +118,9 @@ fn facts(shown: &Shown) -> String {
         row("base", record.base.to_string()),
         row("gives tree", record.tree.to_string()),
     ];
+    if let Some(evidence) = record.evidence {
+        rows.push(row("made by", format!("a command: lambda-os audit show {evidence}")));
+    }
     if let Some(before) = record.supersedes {
         rows.push(row("supersedes", before.to_string()));
     }
@@ -129,6 +141,17 @@ fn pins(pins: &[PinDelta]) -> String {
                 row("  from", format!("{}  {}", pin.from.commit, hash(&pin.from.nar))),
                 row("  to", format!("{}  {}", pin.to.commit, hash(&pin.to.nar))),
             ]
+        })
+        .collect();
+    show::table(&rows)
+}
+
+fn files(files: &[FileDelta]) -> String {
+    let rows: Vec<Vec<String>> = files
+        .iter()
+        .map(|file| {
+            let old = file.old.map_or_else(|| "nothing".to_owned(), |old| old.short());
+            vec![file.path.to_string(), format!("{old} -> {}", file.new.short())]
         })
         .collect();
     show::table(&rows)

@@ -92,6 +92,7 @@ mod tests {
             certificate: None,
             certified_wall_ms: None,
             verification: None,
+            evidence: None,
             stage,
         }
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::canonical::CanonicalError;
 use crate::domain::change::{
-    DELTA_VERSION, Delta, Edit, PathContent, PathEdit, PinDelta, Revision, edits, wired,
+    DELTA_VERSION, Delta, Edit, MAX_FILES, PathContent, PathEdit, PinDelta, Revision, edits, wired,
 };
 use crate::domain::flake::dep_graph::DepGraph;
 use crate::domain::flake::edit::{EditError, set_revision, update_dep_graph};
@@ -139,6 +139,32 @@ pub enum NotDerived {
     /// Everything is where it was asked to be.
     #[error("nothing would change: every place is at the revision already")]
     Nothing,
+    /// A file is not what the change starts from.
+    #[error(
+        "{path} is not what the change was made for: {found} stands there, and the change starts at {wanted}"
+    )]
+    OtherContent {
+        /// Which.
+        path: RepoPath,
+        /// What stands there.
+        found: String,
+        /// What should.
+        wanted: String,
+    },
+    /// A change of a file where none can be.
+    #[error("{path} cannot be changed as a file: {why}")]
+    NoFile {
+        /// Which.
+        path: RepoPath,
+        /// Why, inert.
+        why: String,
+    },
+    /// More files than one change may have.
+    #[error("{0} files would change, and a change has at most {MAX_FILES}")]
+    TooManyFiles(usize),
+    /// The files are not in the one order that a change has.
+    #[error("the files of the change are not in order, or one stands twice")]
+    FilesNotInOrder,
     /// A value in the lock cannot be written down.
     #[error("the change has no canonical form: {0}")]
     Canonical(#[from] CanonicalError),
@@ -150,7 +176,7 @@ impl NotDerived {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::NotAtHand { .. } => true,
+            Self::NotAtHand { .. } | Self::NoFile { .. } => true,
             Self::Relock(error) => matches!(**error, RelockError::Needs(_)),
             _ => false,
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::domain::id::ModuleName;
 use crate::domain::module::Module;
 use crate::domain::plan::Plan;
-use crate::domain::proposal::ProposalRecord;
+use crate::domain::proposal::{ProposalRecord, Purpose};
 use crate::domain::upgrade::{Status, Upgrade};
 
 /// What becomes of it.
@@ -39,6 +39,10 @@ impl<'a> Known<'a> {
 
     /// What becomes of a proposal that nothing in this cycle asks for.
     pub(super) fn fate(&self, record: &ProposalRecord) -> Fate {
+        if record.purpose == Purpose::Command {
+            // It moves no pin: whether its files are still what they were, deriving it again tells.
+            return Fate::Stays;
+        }
         for pin in &record.pins {
             let Some(module) = self.modules.get(&pin.module).filter(|module| module.path == pin.path) else {
                 return Fate::Over(format!("{} is no module at {} any more", pin.module, pin.path));

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! base → derive        one change, coherent in all places of its pins
+//! files                a change that is no pin's
 //! candidates → stage   which changes, and what becomes of the proposals that are open (fate)
 //! offer                one change that somebody asked for
 //! rules                the documents that say how long a proposal lives, and how many there may be
@@ -15,6 +16,7 @@ mod base;
 mod candidates;
 mod derive;
 mod fate;
+mod files;
 pub mod offer;
 mod rules;
 mod stage;
@@ -22,6 +24,7 @@ mod stage;
 pub use base::Base;
 pub use candidates::track_of;
 pub use derive::{Ask, Derived, NotDerived, derive};
+pub use files::{FILES_TRACK, derive_delta, derive_files};
 pub use stage::{Look, Proposed, Proposer, propose};
 
 use crate::domain::id::{ObjectId, RepoPath};

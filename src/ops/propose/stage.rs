@@ -14,18 +14,22 @@ use crate::domain::id::{ChangeId, ObjectId, ProposalId, RepoPath};
 use crate::domain::module::Module;
 use crate::domain::pin::PinCheck;
 use crate::domain::plan::{PinMove, Plan};
-use crate::domain::proposal::{Closure, MAX_PINS, PROPOSAL_VERSION, Proposal, ProposalRecord, Stage, Track};
+use crate::domain::proposal::{
+    Closure, MAX_PINS, PROPOSAL_VERSION, Proposal, ProposalRecord, Purpose, Stage, Track,
+};
 use crate::domain::report::{
     ClosedProposal, Findings, MadeProposal, NotProposed, OpenProposal, ProposalChanges,
 };
 use crate::domain::state::State;
 use crate::domain::text;
 use crate::domain::upgrade::Upgrade;
+use crate::ops::govern;
 use crate::ports::{Journal, PortError, PortResult, Sources, Superproject};
 
 use super::candidates::{Candidate, candidates};
 use super::derive::{Ask, Derived, NotDerived, derive};
 use super::fate::{Fate, Known};
+use super::files::derive_delta;
 use super::rules::Rules;
 use super::{Base, DEP_GRAPH};
 
@@ -98,6 +102,14 @@ pub fn propose(proposer: &mut Proposer<'_>, look: Look<'_>) -> PortResult<Propos
         let answers = derive_all(proposer, look.modules, &rules, base, &jobs)?;
         for (job, answer) in jobs.into_iter().zip(answers) {
             desk.settle(job, answer, base)?;
+        }
+    }
+    if let Some(base) = look.base {
+        for id in std::mem::take(&mut desk.of_files) {
+            let delta = govern::case(&*proposer.journal, proposer.state, id)?.delta;
+            let (superproject, sources) = (proposer.superproject, proposer.sources);
+            let answer = derive_delta(superproject, sources, look.modules, &*proposer.journal, &delta, base)?;
+            desk.settle(Job::Again(id, Vec::new()), answer, base)?;
         }
     }
     let values: Vec<&[u8]> = desk.values.iter().map(Vec::as_slice).collect();
@@ -196,6 +208,8 @@ struct Desk<'a> {
     changes: ProposalChanges,
     values: Vec<Vec<u8>>,
     events: Vec<(String, Event)>,
+    /// Open proposals that are no pin's, and whose base moved.
+    of_files: Vec<ProposalId>,
 }
 
 impl<'a> Desk<'a> {
@@ -219,6 +233,7 @@ impl<'a> Desk<'a> {
             changes: ProposalChanges::default(),
             values: Vec::new(),
             events: Vec::new(),
+            of_files: Vec::new(),
         };
         // What is being applied is neither ended nor made anew here.
         desk.open.retain(|_, record| record.stage == Stage::Open);
@@ -295,6 +310,9 @@ impl<'a> Desk<'a> {
             let record = self.open[&id];
             match (known.fate(record), look.base) {
                 (Fate::Over(reason), _) => self.close(id, Closure::Obsolete, None, reason),
+                (Fate::Stays, Some(base)) if record.purpose == Purpose::Command => {
+                    self.of_files.extend((record.base != base).then_some(id));
+                }
                 (Fate::Stays, Some(base)) if record.base != base => {
                     jobs.push(Job::Again(id, record.pins.clone()));
                 }
