@@ -144,6 +144,14 @@ impl Live {
         Ok((stdout, stderr))
     }
 
+    /// Leave its end to whoever waits for all children of this process.
+    #[must_use]
+    pub fn release(mut self) -> (Pid, Option<ChildStdin>) {
+        // Marked as ended, so that dropping it does nothing.
+        self.ended = Some(ExitStatus::default());
+        (self.pid(), self.child.stdin.take())
+    }
+
     /// Kill it, and the process group that it began.
     pub fn kill(&mut self) {
         if self.ended.is_none() {

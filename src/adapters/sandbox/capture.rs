@@ -31,8 +31,8 @@ impl<P: Read> Capture<P> {
 
     /// Read what is there, but not for ever: somebody may write faster than we read.
     pub(super) fn drain(&mut self) -> std::io::Result<()> {
-        let mut chunk = [0; 64 << 10];
-        for _ in 0..16 {
+        let mut chunk = [0; 16 << 10];
+        for _ in 0..64 {
             let Some(pipe) = &mut self.pipe else { return Ok(()) };
             match pipe.read(&mut chunk) {
                 Ok(0) => self.pipe = None,
