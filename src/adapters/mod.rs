@@ -34,3 +34,7 @@ pub mod unavailable;
 pub mod host;
 
 pub mod nix;
+
+pub mod materials;
+
+pub mod checker;

@@ -138,7 +138,8 @@ impl Mirrors {
     }
 
     /// Object directories that may hold a module's commits: its mirror and its checkout.
-    fn object_directories(&self, module: &Module) -> Vec<PathBuf> {
+    #[must_use]
+    pub fn object_directories(&self, module: &Module) -> Vec<PathBuf> {
         let mut found = vec![Mirror::of(&self.root, &module.fetch.url).objects()];
         let path = self.work_tree.join(std::ffi::OsStr::from_bytes(module.path.as_bytes()));
         let dot_git = path.join(".git");

@@ -45,6 +45,8 @@ use crate::domain::health::SandboxReport;
 
 pub use keeper::{KEEPER, keep};
 pub use probe::Layers;
+pub(in crate::adapters) use scratch::remove as remove_tree;
+
 pub use profile::{Captured, Confined, Limits, Look, Profile, TMP, Watch};
 
 use bubblewrap::System;

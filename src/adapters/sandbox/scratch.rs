@@ -50,7 +50,7 @@ impl Drop for Scratch {
 
 /// Remove a directory and all that is in it, however deep: one directory is open at a time, and no
 /// path grows. Nobody may be changing it meanwhile.
-pub(super) fn remove(root: &Path) -> io::Result<()> {
+pub(in crate::adapters) fn remove(root: &Path) -> io::Result<()> {
     let mut here = enter(CWD, root.as_os_str())?;
     // The directories on the way down: each one's name, and what is left to remove beside it.
     let mut above: Vec<(OsString, Vec<OsString>)> = Vec::new();
