@@ -47,6 +47,12 @@ impl Open {
         Ok(Self { settings, repository, state_dir, sources, clock: SystemClock, offline: global.offline })
     }
 
+    /// Whether nothing may be asked over a network.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
     /// The bounds of a cycle.
     #[must_use]
     pub fn cycle_options(&self) -> CycleOptions {

@@ -2,10 +2,9 @@
 
 use super::open::Open;
 use super::proposal::desk;
-use super::runners::Tools;
 use super::show::{self, Paint};
 use super::talk::Progress;
-use super::{Exit, Failure, Global, report};
+use super::{Exit, Failure, Global, report, runners};
 use crate::adapters::journal::JournalWriter;
 use crate::adapters::lock::CycleLock;
 use crate::daemon::stop::Stop;
@@ -58,17 +57,18 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
     govern(open, &mut journal)?;
     let mut state = journal.state().clone();
     open.add_holds(&mut state);
-    let tools = Tools::of(open);
-    let mut world = World {
-        repository: &open.repository,
-        superproject: &open.repository,
-        sources: &open.sources,
-        runners: Some(tools.runners()),
-        journal: &mut journal,
-        clock: &open.clock,
-        stop: &|| stop.asked(),
-    };
-    cycle::run(&mut world, &state, &open.cycle_options(), cause)
+    runners::with(open, |runners| {
+        let mut world = World {
+            repository: &open.repository,
+            superproject: &open.repository,
+            sources: &open.sources,
+            runners: Some(runners),
+            journal: &mut journal,
+            clock: &open.clock,
+            stop: &|| stop.asked(),
+        };
+        cycle::run(&mut world, &state, &open.cycle_options(), cause)
+    })
 }
 
 /// Take in the ballots that were dropped into the inbox, and close what they decide against.

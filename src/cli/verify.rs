@@ -8,10 +8,9 @@ use serde::Serialize;
 use super::open::Open;
 use super::outdated::unknown_module;
 use super::run::recovered;
-use super::runners::Tools;
 use super::show::{self, Paint};
 use super::talk::Progress;
-use super::{Exit, Failure, Global};
+use super::{Exit, Failure, Global, runners};
 use crate::adapters::journal::JournalWriter;
 use crate::adapters::lock::CycleLock;
 use crate::daemon::stop::Stop;
@@ -73,21 +72,27 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let head = open.repository.head()?.ok_or_else(|| {
         Failure::new(Exit::Failed, "cannot verify the workspace: the superproject has no commit")
     })?;
-    let tools = Tools::of(&open);
-    if !tools.runners().verify_anything() {
-        return Err(Failure::new(Exit::Usage, "nothing to verify with: no steps are configured")
-            .hint("set [verify] steps in the configuration: lambda-os config template shows how"));
-    }
     let lock = CycleLock::acquire(&open.state_dir)?;
     let mut journal = JournalWriter::open(&open.state_dir, &open.clock)?;
     recovered(&open, &mut journal)?;
     let mut state = journal.state().clone();
     let progress = Progress::begin(global, "verifying the modules");
     let scene = Committed::read(&open.repository, &discovery.modules, head)?.as_it_is();
-    let mut bench =
-        Bench { runners: tools.runners(), journal: &mut journal, clock: &open.clock, stop: &|| stop.asked() };
     let how = if args.again { Known::RunAgain } else { Known::Stands };
-    let done = verify(&mut bench, &mut state, &scene, &wanted, how, Where::Base)?;
+    let (done, well) = runners::with(&open, |runners| {
+        if !runners.verify_anything() {
+            return Err(Failure::new(Exit::Usage, "nothing to verify with: no steps are configured")
+                .hint("set [verify] steps in the configuration: lambda-os config template shows how"));
+        }
+        let (clock, stop) = (&open.clock, &|| stop.asked());
+        let mut bench = Bench { runners, journal: &mut journal, clock, stop };
+        let done = verify(&mut bench, &mut state, &scene, &wanted, how, Where::Base)?;
+        let well = |verified: &Verified| {
+            verified.verdict.is_healthy() || runners.steps_of(&verified.module).is_empty()
+        };
+        let well = done.values().all(well);
+        Ok((done, well))
+    })?;
     drop(progress);
     drop(lock);
     if global.json {
@@ -96,10 +101,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     } else {
         show::data(&shown(&done, open.clock.wall_ms(), Paint::stdout(global)))?;
     }
-    let well = |verified: &Verified| {
-        verified.verdict.is_healthy() || tools.runners().steps_of(&verified.module).is_empty()
-    };
-    Ok(if done.values().all(well) { Exit::Ok } else { Exit::Degraded })
+    Ok(if well { Exit::Ok } else { Exit::Degraded })
 }
 
 fn row(verified: &Verified) -> Row<'_> {
