@@ -79,7 +79,9 @@ pub(super) fn unhold(global: &Global, args: &UnholdArgs) -> Result<Exit, Failure
     let named = ModuleName::new(&args.module);
     let accepted = state.tips.get(&named).and_then(|seen| seen.rewritten_to);
     let was_held = state.holds.contains_key(&named);
-    if !was_held && accepted.is_none() {
+    let bad = state.heals.bad(&named).len();
+    let turned_down = state.rejected.contains_key(&named);
+    if !was_held && accepted.is_none() && bad == 0 && !turned_down {
         // A module that is gone may still be unheld; one that never was gets the nearest name.
         let module = existing(&open, &args.module)?;
         if let Some((_, reason)) =
@@ -93,7 +95,7 @@ pub(super) fn unhold(global: &Global, args: &UnholdArgs) -> Result<Exit, Failure
         }
         return Err(Failure::new(
             Exit::Usage,
-            format!("{module} is neither held nor is its upstream rewritten"),
+            format!("{module} is not held, nothing of it was turned down or rolled back, and its upstream is not rewritten"),
         )
         .hint("lambda-os outdated shows what is held"));
     }
@@ -112,7 +114,12 @@ pub(super) fn unhold(global: &Global, args: &UnholdArgs) -> Result<Exit, Failure
     let accepts = accepted
         .map_or_else(String::new, |tip| format!("; its upstream's history is accepted at {}", tip.short()));
     let lifted = if was_held { "is not held any more" } else { "was not held" };
-    show::data(&format!("{named} {lifted}{accepts}\n"))
+    let again = match bad {
+        0 => String::new(),
+        1 => "; the revision that it was taken back from may be proposed again".to_owned(),
+        bad => format!("; {bad} revisions that it was taken back from may be proposed again"),
+    };
+    show::data(&format!("{named} {lifted}{accepts}{again}\n"))
 }
 
 /// The module with this name.

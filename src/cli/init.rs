@@ -2,7 +2,8 @@
 //! twice changes nothing.
 //!
 //! The first members document is trusted here because the person at this machine says so, key by
-//! key; later ones are decided by those whom it names. With no key given one is made, so that a
+//! key; later ones are decided by those whom it names. It grants the standing authority to heal, unless
+//! `--no-heal` says otherwise. With no key given one is made, so that a
 //! single operator can begin at once.
 
 use std::fmt::Write as _;
@@ -21,7 +22,7 @@ use crate::adapters::state_dir::{Origin, StateDir};
 use crate::config::effective;
 use crate::config::load::WORKSPACE_FILE;
 use crate::domain::governance::key::PublicKey;
-use crate::domain::governance::members::workspace_id;
+use crate::domain::governance::members::{Members, workspace_id};
 use crate::domain::governance::policy::Policy;
 use crate::domain::id::{Cid, ObjectId};
 use crate::ops::{govern, trust};
@@ -39,6 +40,9 @@ pub struct Args {
     /// Whose each trusted key is, in the same order; a name given twice has two keys [default: from the key's file]
     #[arg(long = "as", value_name = "NAME", requires = "trust")]
     names: Vec<String>,
+    /// Let no module be rolled back without a decision: one that breaks is only proposed to go back
+    #[arg(long)]
+    no_heal: bool,
 }
 
 #[derive(Serialize)]
@@ -66,6 +70,8 @@ struct ShownMembers {
     epoch: u64,
     workspace: String,
     principals: Vec<ShownPrincipal>,
+    /// Whether a broken module may be taken back to a pin that was verified without a decision.
+    heal: bool,
 }
 
 #[derive(Serialize)]
@@ -89,7 +95,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         JournalWriter::open(&state_dir, &SystemClock)?;
     }
     let key_made = match first {
-        Some(first) => found(&state_dir, workspace_id(first), wanted)?,
+        Some(first) => found(&state_dir, workspace_id(first), wanted, !args.no_heal)?,
         None => false,
     };
     let newest_entry = JournalReader::open(&state_dir)?.head().map(|head| head.seq);
@@ -136,6 +142,11 @@ fn said(report: &Report, asked_for_config: bool) -> String {
             for principal in &members.principals {
                 let _ = writeln!(said, "member     {} {}", principal.name, principal.keys.join(" "));
             }
+            said.push_str(if members.heal {
+                "healing    granted: a module that breaks goes back to its last verified pin by itself\n"
+            } else {
+                "healing    not granted: for a module that breaks, going back is only proposed\n"
+            });
         }
     }
     if let Some(path) = &report.key {
@@ -210,6 +221,7 @@ pub(super) fn found(
     state_dir: &StateDir,
     workspace: String,
     mut wanted: Vec<(String, PublicKey)>,
+    heal: bool,
 ) -> Result<bool, Failure> {
     let mut journal = JournalWriter::open(state_dir, &SystemClock)?;
     let inbox = state_dir.inbox();
@@ -224,7 +236,7 @@ pub(super) fn found(
     if made {
         wanted.push((OPERATOR.to_owned(), make_key(&state_dir.operator_key(), "lambda-os operator")?));
     }
-    let members = trust::founding(workspace, &wanted)?;
+    let members = Members { heal, ..trust::founding(workspace, &wanted)? };
     trust::trust(&mut journal, &state, &members, &Policy::default())?;
     Ok(made)
 }
@@ -248,6 +260,7 @@ fn shown_members(journal: &JournalReader) -> Result<Option<ShownMembers>, Failur
         epoch: rules.members.epoch,
         workspace: rules.members.workspace,
         principals: principals.collect(),
+        heal: rules.members.heal,
     }))
 }
 

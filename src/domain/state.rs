@@ -8,6 +8,7 @@ use super::event::Event;
 use super::heal::Heals;
 use super::health::{VerdictRecord, Verdicts};
 use super::id::{Cid, ModuleName, ObjectId, ProposalId};
+use super::plan::PinMove;
 use super::proposal::{Closure, ProposalRecord, Proposals, Stage, Verification};
 
 /// What one must remember from earlier cycles.
@@ -132,14 +133,7 @@ impl State {
             Event::CycleStarted { .. } => self.open_cycle = Some(seq),
             Event::SnapshotTaken { snapshot, .. } => self.snapshot = Some(*snapshot),
             Event::UpstreamMoved { module, branch, to, rewritten, .. } => {
-                let known = self.tips.get(module).filter(|seen| seen.branch == *branch).map(|seen| seen.tip);
-                let seen = match known {
-                    Some(tip) if *rewritten => {
-                        SeenTip { branch: branch.clone(), tip, rewritten_to: Some(*to) }
-                    }
-                    _ => SeenTip { branch: branch.clone(), tip: *to, rewritten_to: None },
-                };
-                self.tips.insert(module.clone(), seen);
+                self.saw(module, branch, *to, *rewritten);
             }
             Event::DetectFinished { upgrades } => self.upgrades = Some(*upgrades),
             Event::CycleFinished { started, outcome, report, .. } => {
@@ -216,6 +210,16 @@ impl State {
         }
     }
 
+    /// An upstream is at this tip.
+    fn saw(&mut self, module: &ModuleName, branch: &str, to: ObjectId, rewritten: bool) {
+        let known = self.tips.get(module).filter(|seen| seen.branch == branch).map(|seen| seen.tip);
+        let seen = match known {
+            Some(tip) if rewritten => SeenTip { branch: branch.to_owned(), tip, rewritten_to: Some(to) },
+            _ => SeenTip { branch: branch.to_owned(), tip: to, rewritten_to: None },
+        };
+        self.tips.insert(module.clone(), seen);
+    }
+
     /// What an entry about one proposal changes.
     fn apply_to_proposal(&mut self, seq: u64, wall_ms: i64, event: &Event) {
         match event {
@@ -280,18 +284,12 @@ impl State {
                 let Some(record) = self.proposals.get_mut(proposal) else { return };
                 record.stage = Stage::Closed { outcome: *outcome, by: *by, reason: reason.clone() };
                 if matches!(outcome, Closure::Rejected | Closure::Withdrawn) {
-                    for moved in &record.pins {
-                        let refused = self.rejected.entry(moved.module.clone()).or_default();
-                        if !refused.contains(&moved.to) {
-                            refused.push(moved.to);
-                        }
-                    }
+                    turned_down(&mut self.rejected, &record.pins);
                 }
             }
             Event::BallotCast { proposal, ballot, .. } => {
-                if let Some(record) = self.proposals.get_mut(proposal)
-                    && !record.ballots.contains(ballot)
-                {
+                let record = self.proposals.get_mut(proposal);
+                if let Some(record) = record.filter(|record| !record.ballots.contains(ballot)) {
                     record.ballots.push(*ballot);
                 }
             }
@@ -305,13 +303,9 @@ impl State {
                 if let Some(record) = self.proposals.get_mut(proposal) {
                     record.stage = Stage::Applying { started: seq };
                 }
-                self.open_apply = Some(OpenApply {
-                    started: seq,
-                    proposal: *proposal,
-                    reference: reference.clone(),
-                    expected: *expected,
-                    target: *target,
-                });
+                let (proposal, reference) = (*proposal, reference.clone());
+                let (expected, target) = (*expected, *target);
+                self.open_apply = Some(OpenApply { started: seq, proposal, reference, expected, target });
             }
             Event::ApplyFinished { proposal, outcome, commit, notes, .. } => {
                 self.open_apply = None;
@@ -335,5 +329,15 @@ impl State {
         self.proposals
             .iter()
             .filter(|(_, record)| matches!(record.stage, Stage::Open | Stage::Applying { .. }))
+    }
+}
+
+/// Where these pins would have gone is not proposed again.
+fn turned_down(rejected: &mut BTreeMap<ModuleName, Vec<ObjectId>>, pins: &[PinMove]) {
+    for moved in pins {
+        let refused = rejected.entry(moved.module.clone()).or_default();
+        if !refused.contains(&moved.to) {
+            refused.push(moved.to);
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::domain::moment::Moment;
 use crate::domain::plan::PinMove;
 use crate::domain::proposal::{PROPOSAL_VERSION, Proposal, Track};
 
-pub(super) fn commit(byte: u8) -> ObjectId {
+pub(in crate::domain) fn commit(byte: u8) -> ObjectId {
     ObjectId::from_bytes(&[byte; 20]).unwrap()
 }
 
@@ -28,7 +28,7 @@ pub(super) fn key(seed: u8) -> PublicKey {
 }
 
 /// `a` … with the key of seed 1 …; `a` also has the key 101.
-pub(super) fn members(count: u8) -> Members {
+pub(in crate::domain) fn members(count: u8) -> Members {
     let principal = |at: u8| {
         let mut keys = vec![key(at + 1)];
         if at == 0 {
@@ -43,7 +43,7 @@ pub(super) fn name(at: u8) -> String {
     char::from(b'a' + at).to_string()
 }
 
-pub(super) fn delta(to: u8) -> Delta {
+pub(in crate::domain) fn delta(to: u8) -> Delta {
     let revision = |byte| Revision { commit: commit(byte), nar: None };
     let pin = PinDelta {
         module: ModuleName::new("waku"),
@@ -60,7 +60,7 @@ pub(super) fn delta(to: u8) -> Delta {
     }
 }
 
-pub(super) fn proposal(members: &Members, to: u8) -> Proposal {
+pub(in crate::domain) fn proposal(members: &Members, to: u8) -> Proposal {
     Proposal {
         v: PROPOSAL_VERSION,
         change: delta(to).id().unwrap(),

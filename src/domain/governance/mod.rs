@@ -24,4 +24,4 @@ pub mod tally;
 pub mod certificate;
 
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;

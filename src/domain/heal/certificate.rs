@@ -211,3 +211,73 @@ pub fn verify(certificate: &HealCertificate, trusted: &Cid) -> Result<Granted, H
     }
     Ok(Granted { proposal: proposal.id()?, change: proposal.change })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::governance::fixture::{commit, delta, members, proposal};
+
+    fn whole() -> HealCertificate {
+        let members = Members { heal: true, ..members(1) };
+        let rests = |byte: u8| Some(Rests { key: Cid::of(&[byte]), evidence: Cid::of(&[byte, byte]) });
+        let proposal = proposal(&members, 2);
+        HealCertificate {
+            v: HEAL_CERTIFICATE_VERSION,
+            kind: Way::Heal,
+            policy: proposal.policy,
+            proposal,
+            delta: delta(2),
+            members_cid: members.cid().unwrap(),
+            members,
+            rung: Rung::Assisted,
+            started: 7,
+            module: ModuleName::new("waku"),
+            from: commit(1),
+            to: commit(2),
+            bad: rests(1),
+            good: rests(2),
+            again: rests(3),
+            base: commit(9),
+            at_ms: 1,
+        }
+    }
+
+    #[test]
+    fn a_whole_certificate_grants_its_proposal_and_is_read_again() {
+        let certificate = whole();
+        let granted = verify(&certificate, &certificate.members_cid).unwrap();
+        assert_eq!(granted.proposal, certificate.proposal.id().unwrap());
+        let bytes = certificate.to_canonical().unwrap();
+        assert_eq!(HealCertificate::from_canonical(&bytes), Ok(certificate));
+    }
+
+    #[test]
+    fn every_slip_is_refused() {
+        let trusted = whole().members_cid;
+        let check = |slip: &dyn Fn(&mut HealCertificate), says: &str| {
+            let mut certificate = whole();
+            slip(&mut certificate);
+            let error = verify(&certificate, &trusted).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        };
+        check(&|it| it.v = 2, "version 2");
+        check(&|it| it.members.heal = false, "is trusted");
+        check(&|it| it.members_cid = Cid::of(b""), "is trusted");
+        check(&|it| it.rung = Rung::Manual, "manual");
+        check(&|it| it.delta = delta(3), "another change");
+        check(&|it| it.policy = Cid::of(b""), "another policy");
+        check(&|it| it.proposal.members_epoch = 2, "another members epoch");
+        check(&|it| it.module = ModuleName::new("other"), "another module");
+        check(&|it| it.to = commit(3), "other revisions");
+        check(&|it| it.from = commit(3), "other revisions");
+        check(&|it| it.bad = None, "evidence");
+        check(&|it| it.good = None, "evidence");
+        check(&|it| it.again = None, "evidence");
+        check(&|it| it.kind = Way::Restore, "evidence");
+        let mut none = whole();
+        none.members.heal = false;
+        none.members_cid = none.members.cid().unwrap();
+        let error = verify(&none, &none.members_cid).unwrap_err();
+        assert_eq!(error, HealCertificateError::NotGranted);
+    }
+}
