@@ -50,7 +50,7 @@ fn a_crash_soon_after_registering_has_failed() {
     for which in HOSTS {
         let settings = lambda_os::adapters::host::HostSettings {
             settle: Duration::from_secs(3),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             ..host(which)
         };
         let outcome = World::with("behaviour = crash-later 700").outcome(settings);

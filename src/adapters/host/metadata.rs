@@ -20,6 +20,8 @@ pub(super) struct Metadata {
     pub(super) main: Option<String>,
     /// The names of modules that must be loaded first.
     pub(super) dependencies: Vec<String>,
+    /// What kind of module it is: `core`, or what only a user interface loads.
+    pub(super) kind: Option<String>,
     /// The protocol that it was built for.
     pub(super) protocol: Option<String>,
 }
@@ -52,7 +54,7 @@ impl Metadata {
         // An object says it per platform, and the file's name follows from the module's all the same.
         let main = text("main").filter(|main| !main.is_empty());
         let main = main.map(|main| checked(&main)).transpose()?;
-        Ok(Self { name, main, dependencies, protocol: text("logos_protocol_version") })
+        Ok(Self { name, main, dependencies, kind: text("type"), protocol: text("logos_protocol_version") })
     }
 }
 
@@ -80,6 +82,7 @@ mod tests {
             name: "chat".into(),
             main: Some("chat_plugin".into()),
             dependencies: vec!["waku".into(), "store".into()],
+            kind: Some("core".into()),
             protocol: Some("1.2".into()),
         };
         assert_eq!(read, Ok(expect));

@@ -181,7 +181,9 @@ impl<'a> Host<'a> {
         };
         let own = plugin::find(&metadata, &roots, self.settings.modules_dir.as_deref()).ok_or_else(|| {
             let place = if built { "what was built" } else { "its own files, and the steps have no build" };
-            unknown(format!("there is no plugin of {} in {place}", metadata.name))
+            let kind = metadata.kind.as_deref().filter(|kind| *kind != "core");
+            let kind = kind.map_or_else(String::new, |kind| format!("; it is of type {}", text::word(kind)));
+            unknown(format!("there is no plugin of {} in {place}{kind}", metadata.name))
         })?;
         let mut metadata = metadata;
         let mut notes = Vec::new();
@@ -198,7 +200,7 @@ impl<'a> Host<'a> {
         let mut watcher = Watcher::new(&plan, &own.name, &self.settings);
         let script = plan.script.to_json();
         let ran = self.sandbox.run(&environment(profile), &argv, &script, &mut |look| watcher.look(look));
-        if let Some(socket) = watcher.socket.take() {
+        if let Some(socket) = watcher.socket.take().filter(|_| watcher.sign == Sign::Registered) {
             notes.push(format!("{socket} accepted connections"));
         }
         if !needed.is_empty() {
