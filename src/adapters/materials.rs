@@ -21,10 +21,13 @@ use std::time::SystemTime;
 use git2::{ErrorCode, ObjectType, Odb, Oid, Repository, Tree};
 use rustix::fs::FlockOperation;
 
+use super::host::{Held, ModuleFiles};
 use super::sandbox::remove_tree;
-use crate::domain::id::ObjectId;
+use crate::domain::health::Placed;
+use crate::domain::id::{ObjectId, RepoPath};
 use crate::domain::module::Module;
 use crate::domain::text;
+use crate::ports::{PortError, PortResult};
 
 /// Directories in which a module's git objects may be.
 pub type Places = Box<dyn Fn(&Module) -> Vec<PathBuf> + Send + Sync>;
@@ -76,6 +79,25 @@ impl Material {
     }
 }
 
+impl AsRef<Path> for Material {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl ModuleFiles for Materials {
+    fn file(&self, module: &Module, commit: ObjectId, path: &RepoPath) -> PortResult<Option<Vec<u8>>> {
+        Self::file(self, module, commit, path).map_err(|why| {
+            PortError::failed(format!("cannot read {path} of {} at {}", module.name, commit.short()))
+                .because(why)
+        })
+    }
+
+    fn tree(&self, placed: &Placed) -> Result<Held, String> {
+        self.of(&placed.module, placed.pin).map(|material| Box::new(material) as Held)
+    }
+}
+
 impl Materials {
     /// Materials below a state directory's `cache`. `boot` identifies this boot of the machine.
     #[must_use]
@@ -97,25 +119,8 @@ impl Materials {
     /// A sentence without a final stop: the commit is not at hand, it is over a bound, its tree is
     /// one that git would not check out either, or the disk fails.
     pub fn of(&self, module: &Module, commit: ObjectId) -> Result<Material, String> {
-        let said = |error: git2::Error| {
-            format!("the commit {commit} cannot be read: {}", text::inert(error.message()))
-        };
-        let odb = Odb::new().map_err(said)?;
-        for place in (self.places)(module) {
-            if let Some(place) = place.to_str().filter(|_| place.is_dir()) {
-                odb.add_disk_alternate(place).map_err(said)?;
-            }
-        }
-        // Opened without a directory, so without any configuration.
-        let objects = Repository::from_odb(odb).map_err(said)?;
-        let id = Oid::from_bytes(commit.as_bytes()).map_err(said)?;
-        let tree = match objects.find_commit(id).and_then(|commit| commit.tree()) {
-            Ok(tree) => tree,
-            Err(error) if error.code() == ErrorCode::NotFound => {
-                return Err(format!("the commit {commit} is not at hand: fetch it first"));
-            }
-            Err(error) => return Err(said(error)),
-        };
+        let objects = self.objects(module, commit)?;
+        let tree = tree_of(&objects, commit)?;
         let name = ObjectId::from_bytes(tree.id().as_bytes()).ok_or("its tree has no name")?;
         self.begin()?;
         let path = self.directory.join(name.to_string());
@@ -127,6 +132,44 @@ impl Materials {
             self.make(&objects, &tree, &path)?;
         }
         Err(format!("{} is removed again and again", path.display()))
+    }
+
+    /// The content of one file of a module at a commit; `None` when there is no such file. Nothing
+    /// is written.
+    ///
+    /// # Errors
+    /// A sentence without a final stop: the commit is not at hand, or the file is over the bound.
+    pub fn file(
+        &self,
+        module: &Module,
+        commit: ObjectId,
+        path: &RepoPath,
+    ) -> Result<Option<Vec<u8>>, String> {
+        let objects = self.objects(module, commit)?;
+        let tree = tree_of(&objects, commit)?;
+        let entry = match tree.get_path(Path::new(OsStr::from_bytes(path.as_bytes()))) {
+            Ok(entry) => entry,
+            Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(tree.id(), &error)),
+        };
+        if !matches!(entry.filemode(), 0o100_000..=0o100_777) {
+            return Ok(None);
+        }
+        let mut writer = Writer { objects: &objects, left: self.bounds, bounds: self.bounds };
+        writer.blob(entry.id()).map(Some)
+    }
+
+    /// The objects of a module, without any configuration.
+    fn objects(&self, module: &Module, commit: ObjectId) -> Result<Repository, String> {
+        let said = |error: git2::Error| cannot_read(commit, &error);
+        let odb = Odb::new().map_err(said)?;
+        for place in (self.places)(module) {
+            if let Some(place) = place.to_str().filter(|_| place.is_dir()) {
+                odb.add_disk_alternate(place).map_err(said)?;
+            }
+        }
+        // Opened without a directory, so without any configuration.
+        Repository::from_odb(odb).map_err(said)
     }
 
     /// Make sure that what is there is of this boot.
@@ -184,6 +227,19 @@ impl Materials {
         }
         Ok(())
     }
+}
+
+fn cannot_read(commit: ObjectId, error: &git2::Error) -> String {
+    format!("the commit {commit} cannot be read: {}", text::inert(error.message()))
+}
+
+/// The tree of a commit.
+fn tree_of(objects: &Repository, commit: ObjectId) -> Result<Tree<'_>, String> {
+    let id = Oid::from_bytes(commit.as_bytes()).map_err(|error| cannot_read(commit, &error))?;
+    objects.find_commit(id).and_then(|commit| commit.tree()).map_err(|error| match error.code() {
+        ErrorCode::NotFound => format!("the commit {commit} is not at hand: fetch it first"),
+        _ => cannot_read(commit, &error),
+    })
 }
 
 /// Hold a directory that is there, and note that it is used; `None` when it is not there.

@@ -29,6 +29,7 @@ use world::{HOSTS, World};
 
 fn main() {
     let modules = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(55);
+    println!("in {}", world::sandbox().report().layers.join(", "));
     println!("modules  hosts at once  sign    cold s  one by one s   warm ms  verdicts");
     for (sign, behaviour) in [("none", "behaviour = silent"), ("socket", "")] {
         measure(modules, sign, behaviour);

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use lambda_os::adapters::host::{Host, HostSettings, ModuleFiles};
+use lambda_os::adapters::host::{Held, Host, HostSettings, ModuleFiles};
 use lambda_os::adapters::sandbox::Sandbox;
 use lambda_os::domain::health::{Outcome, Placed, Scene, Step};
 use lambda_os::domain::id::{Cid, ModuleName, ObjectId, RepoPath};
@@ -192,8 +192,8 @@ impl ModuleFiles for Made {
         Ok(self.metadata.get(&module.name).map(|json| json.as_bytes().to_vec()))
     }
 
-    fn tree(&self, placed: &Placed) -> Result<PathBuf, String> {
-        Ok(self.place.join(format!("tree-{}", placed.module.name)))
+    fn tree(&self, placed: &Placed) -> Result<Held, String> {
+        Ok(Box::new(self.place.join(format!("tree-{}", placed.module.name))))
     }
 }
 

@@ -104,12 +104,15 @@ pub trait ModuleFiles: Sync {
     /// When it cannot be read.
     fn file(&self, module: &Module, commit: ObjectId, path: &RepoPath) -> PortResult<Option<Vec<u8>>>;
 
-    /// A directory with all files of a module at its pin, to be read alone.
+    /// A directory with all files of a module at its pin, to be read alone, for as long as it is held.
     ///
     /// # Errors
     /// A sentence without a final stop: why there is none.
-    fn tree(&self, placed: &Placed) -> Result<PathBuf, String>;
+    fn tree(&self, placed: &Placed) -> Result<Held, String>;
 }
+
+/// A directory that stays while this is held.
+pub type Held = Box<dyn AsRef<Path> + Send>;
 
 /// Loads modules in the host program of the settings.
 pub struct Host<'a> {
@@ -173,11 +176,15 @@ impl<'a> Host<'a> {
             lasting: Lasting::Permanent,
         })?;
         let built = !outputs.is_empty();
+        let mut held: Vec<Held> = Vec::new();
         let roots = if built {
             plugin::in_order(outputs)
         } else {
             // No build step ran: the module's own tree may hold what was built of it.
-            vec![self.files.tree(placed).map_err(unknown)?]
+            let tree = self.files.tree(placed).map_err(unknown)?;
+            let root = tree.as_ref().as_ref().to_owned();
+            held.push(tree);
+            vec![root]
         };
         let own = plugin::find(&metadata, &roots, self.settings.modules_dir.as_deref()).ok_or_else(|| {
             let place = if built { "what was built" } else { "its own files, and the steps have no build" };
@@ -189,7 +196,8 @@ impl<'a> Host<'a> {
         let mut notes = Vec::new();
         self.look_with_lm(&program, &probe, &own, &mut metadata, &roots, &mut notes)?;
         let found = Own { plugin: &own, metadata: &metadata, roots: &roots, built };
-        let (needed, more) = self.needed(scene, &found)?;
+        let needs::Found { plugins: needed, roots: more, held: others } = self.needed(scene, &found)?;
+        held.extend(others);
         let times = Times { answer: self.settings.timeout / 2, settle: self.settings.settle };
         let plan = Plan::new(&probe.kind, &program.path, &own, &needed, &self.settings.call, times);
         let mut profile = program.readable(Profile::new(limits(self.settings.timeout)).own_sockets());
@@ -200,6 +208,7 @@ impl<'a> Host<'a> {
         let mut watcher = Watcher::new(&plan, &own.name, &self.settings);
         let script = plan.script.to_json();
         let ran = self.sandbox.run(&environment(profile), &argv, &script, &mut |look| watcher.look(look));
+        drop(held);
         if let Some(socket) = watcher.socket.take().filter(|_| watcher.sign == Sign::Registered) {
             notes.push(format!("{socket} accepted connections"));
         }

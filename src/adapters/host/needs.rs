@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::metadata::Metadata;
 use super::plugin::{self, Plugin};
-use super::{Host, ModuleFiles};
+use super::{Held, Host, ModuleFiles};
 use crate::domain::health::{Outcome, Placed, Scene};
 use crate::domain::id::{ModuleName, ObjectId, RepoPath};
 use crate::ports::Derivations;
@@ -31,15 +31,23 @@ pub(super) struct Own<'a> {
     pub(super) built: bool,
 }
 
+/// What a module needs, found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// The plugins, each after what it needs itself.
+    pub(super) plugins: Vec<Plugin>,
+    /// The directories that they are in.
+    pub(super) roots: Vec<PathBuf>,
+    /// What keeps some of those there.
+    pub(super) held: Vec<Held>,
+}
+
 /// What is found on the way.
 struct Search<'a, 'h> {
     host: &'a Host<'h>,
     scene: &'a Scene,
     own: &'a Own<'a>,
-    /// Each after what it needs.
-    found: Vec<Plugin>,
-    /// What is below all of them.
-    roots: Vec<PathBuf>,
+    found: Found,
     /// Every name that was begun: needs may go in circles.
     begun: Vec<String>,
 }
@@ -50,15 +58,11 @@ impl Host<'_> {
     ///
     /// # Errors
     /// The outcome of the step: what is missing is unknown.
-    pub(super) fn needed(
-        &self,
-        scene: &Scene,
-        own: &Own<'_>,
-    ) -> Result<(Vec<Plugin>, Vec<PathBuf>), Outcome> {
+    pub(super) fn needed(&self, scene: &Scene, own: &Own<'_>) -> Result<Found, Outcome> {
         let begun = vec![own.plugin.name.clone()];
-        let mut search = Search { host: self, scene, own, found: Vec::new(), roots: Vec::new(), begun };
+        let mut search = Search { host: self, scene, own, found: Found::default(), begun };
         match search.all(&own.metadata.dependencies) {
-            Ok(()) => Ok((search.found, search.roots)),
+            Ok(()) => Ok(search.found),
             Err(reason) => Err(Outcome::Unknown { reason }),
         }
     }
@@ -124,7 +128,11 @@ impl Search<'_, '_> {
             let built = self.host.builder.build(self.scene, placed, &Derivations::new());
             plugin::in_order(&built.outputs)
         } else {
-            vec![self.host.files.tree(placed).map_err(|why| format!("needs {name} of {module}: {why}"))?]
+            let tree = self.host.files.tree(placed);
+            let tree = tree.map_err(|why| format!("needs {name} of {module}: {why}"))?;
+            let root = tree.as_ref().as_ref().to_owned();
+            self.found.held.push(tree);
+            vec![root]
         };
         let Some(plugin) = plugin::find(&metadata, &roots, dir) else {
             return Err(format!("needs {name} of {module}, which was not built"));
@@ -134,8 +142,8 @@ impl Search<'_, '_> {
 
     fn take(&mut self, plugin: Plugin, metadata: &Metadata, roots: Vec<PathBuf>) -> Result<(), String> {
         self.all(&metadata.dependencies)?;
-        self.roots.extend(roots);
-        self.found.push(plugin);
+        self.found.roots.extend(roots);
+        self.found.plugins.push(plugin);
         Ok(())
     }
 }
