@@ -6,7 +6,10 @@
 mod support;
 
 mod build;
+#[path = "../host/world.rs"]
+mod host;
 mod hostile;
 mod sample;
 mod settings;
+mod whole;
 mod world;

@@ -22,7 +22,12 @@ impl Plugin {
     pub fn read(path: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(path).ok()?;
         let mut lines = text.lines();
-        if lines.next()?.trim() != "fake plugin" {
+        let first = lines.next()?.trim();
+        if let Some(product) = first.strip_prefix("product ") {
+            // What a sample workspace's modules build.
+            return Some(Self { name: product.to_owned(), ..Self::default() });
+        }
+        if first != "fake plugin" {
             return None;
         }
         let mut plugin = Self::default();
