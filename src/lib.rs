@@ -6,9 +6,12 @@
 //! A cycle is a line of values, each a function of the ones before it:
 //!
 //! ```text
-//! Snapshot → Drift → Upgrades → Graph → Plan → Proposals → CycleReport
-//!    eyes              upstream    order    what moves, and why not; as changes to decide on
+//! Snapshot → Drift → Verdicts → Healing → Upgrades → Graph → Plan → Candidates → Proposals → CycleReport
+//!    eyes            does it work  back   upstream   order   what moves   together   to decide on
 //! ```
+//!
+//! A verdict is found in a [`domain::health::Scene`], a commit with or without edits on it: a candidate
+//! is verified by the same steps as the workspace, before it exists anywhere.
 //!
 //! A person takes it from there, and a change goes its own line, each step a value again:
 //!
@@ -19,6 +22,8 @@
 //!
 //! [`ops::propose`] derives and proposes, [`ops::govern`] takes ballots in and counts them,
 //! [`ops::apply`] lands what was certified, [`ops::recover`] finishes or undoes what was cut short.
+//! [`ops::verify`] runs steps behind ports and keeps the evidence; [`ops::heal`] takes back what broke
+//! under the standing authority that the members document grants, by the path of any approved change.
 //!
 //! Read the modules in this order:
 //!
@@ -47,7 +52,9 @@
 //! | `inbox/` | ballots signed elsewhere, until they are journalled | intent |
 //! | `keys/operator` | the key that `init` made when nobody gave one | secret |
 //! | `mirrors/` | bare mirrors of the upstreams | cache |
-//! | `cache/` | what can be computed again | cache |
+//! | `cache/` | what can be computed again: hashes, modules' files, what the machine provides | cache |
+//! | `roots/` | what keeps verified builds from Nix's garbage collection | cache |
+//! | `candidates/` | copies of the workspace for programs that propose | cache |
 //! | `roots/` | links that keep verified build results from being collected by Nix | cache |
 //! | `daemon.lock` | held by the one daemon or cycle | lock |
 //! | `journal.lock` | held while an entry is appended | lock |
@@ -62,10 +69,12 @@
 //!
 //! - Reading starts no process and runs nothing that a repository configures. (`lock` alone may ask
 //!   the `nix` program for a source that is not at hand, and never with `--offline`.)
+//! - What a module brings runs in a sandbox or in Nix's own, and never decides its own verdict.
 //! - Nothing outside the state directory is written by a verb that looks.
 //! - An effect is journalled before it happens and after it happened.
 //! - Unknown is never healthy, never up to date, never approved.
-//! - Nothing is applied that was not approved: a change is derived again where it is applied, and
+//! - Nothing is applied that was not approved, by ballots or by the standing authority to heal; and
+//!   that goes back to a pin that was verified here, or nowhere: a change is derived again where it is applied, and
 //!   must be the one that the signed ballots name. Applying touches the paths of the pin alone.
 //! - Order is the journal's sequence; wall time is information.
 //! - Text from outside is shown inert (see [`domain::text`]).
