@@ -1,4 +1,5 @@
-//! `demo`: a sample workspace, two cycles on it, one change decided and applied, and what to type next.
+//! `demo`: a sample workspace, two cycles on it, one change decided and applied; a second one whose modules
+//! are verified and healed; and what to type next.
 //!
 //! Between the cycles two upstreams move: one gets commits, another's history is rewritten by
 //! a force-push. The second cycle knows that only because the first one remembered what it saw.
@@ -9,8 +10,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 mod decision;
+mod healing;
 
 use self::decision::Decision;
+use self::healing::Healing;
 use super::open::Open;
 use super::show::{self, Paint};
 use super::{Exit, Failure, Global, init, report, run as run_verb, talk};
@@ -52,6 +55,7 @@ struct Shown<'a> {
     rewound: &'a str,
     cycles: [&'a CycleReport; 2],
     decision: &'a Decision,
+    healing: &'a Healing,
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
@@ -93,6 +97,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     move_upstreams(&mut sample)?;
     let second = cycle(&on_sample, &stop)?;
     let decision = decision::decide(&on_sample, SHARED)?;
+    let healing = healing::heal(&on_sample, &stop, &dir.join("verified"))?;
     if global.json {
         return show::json(&Shown {
             schema: "lambda-os/demo/v1",
@@ -101,9 +106,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             rewound: REWOUND,
             cycles: [&first, &second],
             decision: &decision,
+            healing: &healing,
         });
     }
-    show::data(&tour(&sample, &first, &second, &decision, Paint::stdout(global)))
+    show::data(&tour(&sample, [&first, &second], &decision, &healing, Paint::stdout(global)))
 }
 
 fn cycle(global: &Global, stop: &Stop) -> Result<CycleReport, Failure> {
@@ -159,9 +165,9 @@ fn shell_word(path: &Path) -> String {
 
 fn tour(
     sample: &Sample,
-    first: &CycleReport,
-    second: &CycleReport,
+    [first, second]: [&CycleReport; 2],
     decision: &Decision,
+    healing: &Healing,
     paint: Paint,
 ) -> String {
     let mut told = String::new();
@@ -187,7 +193,11 @@ fn tour(
     let _ = writeln!(told, "\n{}", paint.bold("One honest change"));
     told.push_str(&decided(decision, paint));
 
+    let _ = writeln!(told, "\n{}", paint.bold("Verified, and healed"));
+    told.push_str(&healing::told(healing, paint));
+
     let command = format!("lambda-os -C {}", shell_word(&sample.superproject));
+    let verified = format!("lambda-os -C {}", shell_word(&healing.workspace));
     let _ = writeln!(told, "\n{}", paint.bold("Type next"));
     let rows: Vec<Vec<String>> = [
         (format!("{command} status"), "what needs attention, and what to do about it"),
@@ -205,6 +215,8 @@ fn tour(
             "the applied change undone, by the same path",
         ),
         (format!("{command} audit verify"), "that the journal of all this is whole"),
+        (format!("{verified} status"), "what was taken back, and on which evidence"),
+        (format!("{verified} verify"), "every verdict, and how old it is"),
         (format!("{command} run --once"), "another cycle"),
     ]
     .into_iter()

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::open::Open;
 use crate::adapters::checker::{Command, CommandChecker};
-use crate::adapters::host::files::GitFiles;
 use crate::adapters::host::{Host, HostSettings};
 use crate::adapters::materials::Materials;
 use crate::adapters::mirrors::Mirrors;
@@ -55,7 +54,7 @@ pub fn with<T>(open: &Open, work: impl FnOnce(Runners<'_>) -> T) -> T {
     let host: Box<dyn ModuleHost + '_> = match (&verify.host, &confined) {
         (Some(host), Some(Ok((sandbox, launcher)))) => {
             let host = host_settings(host, timeout, &verify.sandbox.read);
-            let files = Arc::new(GitFiles::new(Arc::clone(&materials), &open.sources));
+            let files = Arc::clone(&materials);
             let built: Arc<dyn Builder + Send + '_> = builder.clone();
             Box::new(Host::new(host, sandbox.as_ref().clone(), launcher.clone(), files, built))
         }

@@ -8,7 +8,7 @@
 //! needs     what must be loaded before it           plan      what is run, and what each part is for
 //! script    the plan as it goes into the sandbox    driver    what carries it out there
 //! sockets   the sign that a module is registered    idle      whether a host waits for events
-//! judge     from all that to an outcome                files     modules' own files, from git
+//! judge     from all that to an outcome
 //! ```
 //!
 //! # What decides
@@ -46,7 +46,6 @@ use crate::domain::text;
 use crate::ports::{Builder, ModuleHost, PortResult, Ran, Runner};
 
 pub mod driver;
-pub mod files;
 mod idle;
 mod judge;
 mod kind;
