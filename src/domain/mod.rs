@@ -37,6 +37,8 @@ pub mod plan;
 
 pub mod combine;
 
+pub mod candidates;
+
 pub mod change;
 
 pub mod task;

@@ -59,6 +59,9 @@ pub struct TriedCandidates {
     pub asked: Cid,
     /// What came out, in `objects/`.
     pub outcome: Cid,
+    /// Wall time of its entry, Unix milliseconds.
+    #[serde(default)]
+    pub wall_ms: i64,
 }
 
 /// The members document in force.
@@ -196,7 +199,8 @@ impl State {
             }
             Event::VerifyAdopted { module, key } => self.verdicts.adopt(module, key),
             Event::CandidatesVerified { base, asked, outcome } => {
-                self.candidates = Some(TriedCandidates { base: *base, asked: *asked, outcome: *outcome });
+                self.candidates =
+                    Some(TriedCandidates { base: *base, asked: *asked, outcome: *outcome, wall_ms });
             }
             Event::ProposalMade { .. }
             | Event::TaskFinished { .. }
@@ -265,20 +269,8 @@ impl State {
                 }
                 self.proposals.insert(*proposal, record);
             }
-            Event::TaskFinished { proposal, evidence, .. } => {
-                if let Some(record) = proposal.and_then(|proposal| self.proposals.get_mut(&proposal)) {
-                    record.evidence = Some(*evidence);
-                }
-            }
-            Event::ProposalDerived { proposal, base, tree } => {
-                if let Some(record) = self.proposals.get_mut(proposal) {
-                    (record.base, record.tree) = (*base, *tree);
-                }
-            }
-            Event::ProposalVerified { proposal, tree, claims } => {
-                if let Some(record) = self.proposals.get_mut(proposal) {
-                    record.verification = Some(Verification { tree: *tree, claims: *claims });
-                }
+            Event::ProposalDerived { .. } | Event::ProposalVerified { .. } | Event::TaskFinished { .. } => {
+                self.apply_beside(event);
             }
             Event::ProposalClosed { proposal, outcome, by, reason } => {
                 let Some(record) = self.proposals.get_mut(proposal) else { return };
@@ -318,6 +310,29 @@ impl State {
                     ("undone", _) => Stage::Open,
                     _ => Stage::Stuck { reason: notes.join("; ") },
                 };
+            }
+            // The caller gives only the above.
+            _ => {}
+        }
+    }
+
+    /// What an entry about a proposal's tree, or about what is known of it, changes.
+    fn apply_beside(&mut self, event: &Event) {
+        match event {
+            Event::TaskFinished { proposal, evidence, .. } => {
+                if let Some(record) = proposal.and_then(|proposal| self.proposals.get_mut(&proposal)) {
+                    record.evidence = Some(*evidence);
+                }
+            }
+            Event::ProposalDerived { proposal, base, tree } => {
+                if let Some(record) = self.proposals.get_mut(proposal) {
+                    (record.base, record.tree) = (*base, *tree);
+                }
+            }
+            Event::ProposalVerified { proposal, tree, claims } => {
+                if let Some(record) = self.proposals.get_mut(proposal) {
+                    record.verification = Some(Verification { tree: *tree, claims: *claims });
+                }
             }
             // The caller gives only the above.
             _ => {}

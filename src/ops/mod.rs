@@ -4,6 +4,8 @@ pub mod apply;
 
 pub mod authority;
 
+pub mod candidates;
+
 pub mod cycle;
 
 pub mod detect;

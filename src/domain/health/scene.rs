@@ -4,7 +4,7 @@
 //! candidate. What a module *sees* is its pin and every locked input below it, as the scene's lock
 //! has them: while that is the same, so is what Nix builds of it, whatever else moved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -94,6 +94,29 @@ impl Scene {
     #[must_use]
     pub fn edited(&self, path: &[u8]) -> Option<&PathContent> {
         self.edits.iter().find(|edit| edit.path.as_bytes() == path).map(|edit| &edit.new)
+    }
+
+    /// Which other modules each module has below its input in the scene's lock, directly or not.
+    #[must_use]
+    pub fn below(&self) -> BTreeMap<&ModuleName, BTreeSet<&ModuleName>> {
+        let Some(lock) = &self.lock else { return BTreeMap::new() };
+        let roots: BTreeMap<&str, NodeId> =
+            lock.root_inputs().filter_map(|(name, node)| Some((name, node?))).collect();
+        let root = |placed: &Placed| placed.module.input.as_deref().and_then(|input| roots.get(input));
+        let modules: BTreeMap<NodeId, &ModuleName> =
+            self.modules.iter().filter_map(|(name, placed)| Some((*root(placed)?, name))).collect();
+        let walked = |start: NodeId| {
+            let (mut met, mut open) = (BTreeSet::from([start]), vec![start]);
+            while let Some(here) = open.pop() {
+                open.extend(lock.inputs(here).filter_map(|(_, to)| to).filter(|to| met.insert(*to)));
+            }
+            met.into_iter()
+                .filter(|node| *node != start)
+                .filter_map(|node| modules.get(&node).copied())
+                .collect()
+        };
+        let modules = self.modules.iter().filter_map(|(name, placed)| Some((name, *root(placed)?)));
+        modules.map(|(name, start)| (name, walked(start))).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 //! a pin that was verified. (`recover`, before it, finishes or undoes what was begun.)
 //!
 //! ```text
-//! recover → snapshot → drift → verify → heal → detect → order → plan → propose → record
+//! recover → snapshot → drift → verify → heal → detect → order → plan → candidates → propose → record
 //! ```
 //!
 //! Each stage is a function of the values before it; after a heal everything is looked at again. What
@@ -15,20 +15,21 @@
 mod record;
 mod verification;
 
+use crate::domain::candidates::Candidates;
 use crate::domain::drift::{Drift, DriftLimits};
 use crate::domain::event::Event;
 use crate::domain::id::{Cid, ModuleName, RepoPath};
 use crate::domain::module::Discovery;
 use crate::domain::pin::PinCheck;
 use crate::domain::plan::PlanLimits;
-use crate::domain::report::{CycleReport, Findings, Phase, ProposalChanges};
+use crate::domain::report::{CycleReport, Findings, ModuleHealth, Phase, ProposalChanges};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::state::State;
 use crate::domain::upgrade::Status;
 use crate::ops::heal::{HealLook, HealOptions, HealOutcome, HealWorld, heal};
-use crate::ops::propose::{Look, Proposer, propose};
-use crate::ops::verify::Runners;
-use crate::ops::{detect, order, pins, plan};
+use crate::ops::propose::{Look, Proposed, Proposer, propose};
+use crate::ops::verify::{Bench, Runners};
+use crate::ops::{candidates, detect, order, pins, plan};
 use crate::ports::{
     Clock, DetectOptions, FailureKind, Journal, PortError, PortResult, Repository, SnapshotOptions, Sources,
     Superproject,
@@ -222,7 +223,7 @@ fn look(
     phases: &mut Phases<'_>,
 ) -> PortResult<Seen> {
     let mut state = state.clone();
-    let Well { eyes, drift, verification, healing } = well(world, &mut state, options, phases)?;
+    let Well { eyes, drift, mut verification, healing } = well(world, &mut state, options, phases)?;
     let Eyes { discovery, snapshot, cid: snapshot_cid } = eyes;
     let detection = detect::detect(world.sources, &discovery, &snapshot, &state, &options.detect);
     for event in &detection.events {
@@ -261,36 +262,19 @@ fn look(
 
     goes_on(world)?;
 
-    let mut desk = Proposer {
-        superproject: world.superproject,
-        sources: world.sources,
-        journal: world.journal,
-        state: &state,
-        now_ms: world.clock.wall_ms(),
-        threads: options.snapshot.threads,
+    let look = Look {
+        base: snapshot.superproject.head,
+        modules: &discovery.modules,
+        graph: &graph,
+        checks: &checks,
+        upgrades: &detection.upgrades,
+        plan: &plan,
+        candidates: None,
+        unchanged: state.snapshot == Some(snapshot_cid) && state.upgrades == Some(upgrades_cid),
     };
-    let proposed = propose(
-        &mut desk,
-        Look {
-            base: snapshot.superproject.head,
-            modules: &discovery.modules,
-            graph: &graph,
-            checks: &checks,
-            upgrades: &detection.upgrades,
-            plan: &plan,
-            unchanged: state.snapshot == Some(snapshot_cid) && state.upgrades == Some(upgrades_cid),
-        },
-    )?;
-    phases.end(
-        "propose",
-        format!(
-            "{} open, {} new, {} over, {} not proposed",
-            proposed.open.len(),
-            proposed.changes.made.len(),
-            proposed.changes.closed.len(),
-            proposed.not_proposed.len()
-        ),
-    );
+    let candidates = combined(world, &mut state, look, &mut verification.rows, phases)?;
+    let look = Look { candidates: candidates.as_ref(), ..look };
+    let proposed = proposed(world, &state, look, options, phases)?;
 
     let findings = Findings {
         snapshot: snapshot_cid,
@@ -309,6 +293,73 @@ fn look(
         not_done: not_done(world),
     };
     Ok(Seen { findings, drift, changes: proposed.changes })
+}
+
+/// Verify what would be proposed in combination; `None` when nothing of it is to be verified.
+fn combined(
+    world: &mut World<'_>,
+    state: &mut State,
+    look: Look<'_>,
+    health: &mut [ModuleHealth],
+    phases: &mut Phases<'_>,
+) -> PortResult<Option<Candidates>> {
+    let Some(runners) = world.runners else { return Ok(None) };
+    let stop = world.stop;
+    let mut bench = Bench { runners, journal: world.journal, clock: world.clock, stop };
+    let (superproject, sources) = (world.superproject, world.sources);
+    let mut desk = candidates::Stage { superproject, sources, bench: &mut bench, state };
+    let look = candidates::Look {
+        base: look.base,
+        modules: look.modules,
+        graph: look.graph,
+        checks: look.checks,
+        upgrades: look.upgrades,
+        plan: look.plan,
+        health,
+        most_runs: candidates::MOST_RUNS,
+    };
+    let Some(combined) = candidates::combine(&mut desk, look)? else { return Ok(None) };
+    let (found, fresh) = (combined.candidates, combined.fresh);
+    for verified in combined.run_again {
+        if let Some(row) = health.iter_mut().find(|row| row.name == verified.module) {
+            let asked = row.asked;
+            *row = verification::row(&|_| asked, verified);
+        }
+    }
+    let how = if fresh { format!("{} sets verified", found.runs) } else { "as known".to_owned() };
+    phases.end("candidates", format!("{}, {how}", found.summary()));
+    goes_on(world)?;
+    Ok(Some(found))
+}
+
+/// Bring the proposals up to date.
+fn proposed(
+    world: &mut World<'_>,
+    state: &State,
+    look: Look<'_>,
+    options: &CycleOptions,
+    phases: &mut Phases<'_>,
+) -> PortResult<Proposed> {
+    let mut desk = Proposer {
+        superproject: world.superproject,
+        sources: world.sources,
+        journal: world.journal,
+        state,
+        now_ms: world.clock.wall_ms(),
+        threads: options.snapshot.threads,
+    };
+    let proposed = propose(&mut desk, look)?;
+    phases.end(
+        "propose",
+        format!(
+            "{} open, {} new, {} over, {} not proposed",
+            proposed.open.len(),
+            proposed.changes.made.len(),
+            proposed.changes.closed.len(),
+            proposed.not_proposed.len()
+        ),
+    );
+    Ok(proposed)
 }
 
 /// What this cycle did not do.

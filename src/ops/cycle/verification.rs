@@ -91,7 +91,7 @@ fn rows_before(
     Ok(stand.then_some(findings.health))
 }
 
-fn row(asked: &dyn Fn(&ModuleName) -> bool, verified: Verified) -> ModuleHealth {
+pub(super) fn row(asked: &dyn Fn(&ModuleName) -> bool, verified: Verified) -> ModuleHealth {
     let Verified { module, revision, key, verdict, flaky, evidence, since_ms, .. } = verified;
     let asked = asked(&module);
     ModuleHealth { name: module, verdict, revision, key, evidence, since_ms, flaky, asked }

@@ -23,6 +23,7 @@ mod stage;
 
 pub use base::Base;
 pub use candidates::track_of;
+pub(in crate::ops) use candidates::{Candidate, candidates, in_the_way};
 pub use derive::{Ask, Derived, NotDerived, derive};
 pub use files::{FILES_TRACK, derive_delta, derive_files};
 pub use stage::{Look, Proposed, Proposer, propose};

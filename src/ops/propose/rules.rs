@@ -56,6 +56,11 @@ impl Rules {
         usize::try_from(self.policy.max_open_proposals).unwrap_or(usize::MAX)
     }
 
+    /// Whether what could not be verified may be proposed.
+    pub(super) fn allow_unverified(&self) -> bool {
+        self.policy.allow_unverified
+    }
+
     /// When a proposal that is made now ends undecided.
     pub(super) fn expires_ms(&self, track: Track, now_ms: i64) -> i64 {
         match &self.members {

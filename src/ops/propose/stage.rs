@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::domain::candidates::Candidates;
 use crate::domain::event::Event;
 use crate::domain::graph::Graph;
 use crate::domain::id::{ChangeId, ObjectId, ProposalId, RepoPath};
@@ -15,7 +16,7 @@ use crate::domain::module::Module;
 use crate::domain::pin::PinCheck;
 use crate::domain::plan::{PinMove, Plan};
 use crate::domain::proposal::{
-    Closure, MAX_PINS, PROPOSAL_VERSION, Proposal, ProposalRecord, Purpose, Stage, Track,
+    Closure, PROPOSAL_VERSION, Proposal, ProposalRecord, Purpose, Stage, Track, Verification,
 };
 use crate::domain::report::{
     ClosedProposal, Findings, MadeProposal, NotProposed, OpenProposal, ProposalChanges,
@@ -26,7 +27,7 @@ use crate::domain::upgrade::Upgrade;
 use crate::ops::govern;
 use crate::ports::{Journal, PortError, PortResult, Sources, Superproject};
 
-use super::candidates::{Candidate, candidates};
+use super::candidates::{Candidate, Sorted, candidates, in_the_way, overlap, sorted};
 use super::derive::{Ask, Derived, NotDerived, derive};
 use super::fate::{Fate, Known};
 use super::files::derive_delta;
@@ -67,6 +68,8 @@ pub struct Look<'a> {
     pub upgrades: &'a [Upgrade],
     /// What would be proposed.
     pub plan: &'a Plan,
+    /// What of it holds together, and why the rest waits; `None` when nothing is verified.
+    pub candidates: Option<&'a Candidates>,
     /// True when the workspace and the upstreams are as in the cycle before: what could not be
     /// derived then cannot be now.
     pub unchanged: bool,
@@ -274,7 +277,19 @@ impl<'a> Desk<'a> {
     ) -> PortResult<Vec<Job>> {
         let mut jobs = Vec::new();
         let mut met: BTreeSet<ProposalId> = BTreeSet::new();
-        for candidate in candidates(look.plan, look.graph, look.checks, look.upgrades) {
+        let all = candidates(look.plan, look.graph, look.checks, look.upgrades);
+        let all = match look.candidates {
+            Some(found) => sorted(all, found, self.rules.allow_unverified()),
+            None => all.into_iter().map(Sorted::Offer).collect(),
+        };
+        for candidate in all {
+            let candidate = match candidate {
+                Sorted::Offer(candidate) => candidate,
+                Sorted::Aside(candidate, reason) => {
+                    self.set_aside(&candidate, reason, &met);
+                    continue;
+                }
+            };
             let Some(base) = look.base else {
                 self.wait(&candidate.pins, "the superproject has no commit".to_owned(), None);
                 continue;
@@ -287,13 +302,14 @@ impl<'a> Desk<'a> {
                 .map(|(id, _)| *id)
                 .collect();
             met.extend(&about);
-            if let Some(reason) = self.in_the_way(&candidate) {
+            if let Some(reason) = in_the_way(self.state, &candidate) {
                 self.wait(&candidate.pins, reason, None);
                 continue;
             }
             if let [one] = about.as_slice()
                 && self.is_current(self.open[one], &candidate, base)
             {
+                self.attest(*one, &candidate, self.open[one].tree);
                 continue;
             }
             if about.is_empty()
@@ -322,32 +338,25 @@ impl<'a> Desk<'a> {
         Ok(jobs)
     }
 
-    /// What keeps a candidate from being proposed, whatever it would change.
-    fn in_the_way(&self, candidate: &Candidate) -> Option<String> {
-        let refused = |pin: &PinMove| {
-            self.state.rejected.get(&pin.module).is_some_and(|refused| refused.contains(&pin.to))
-        };
-        if candidate.pins.iter().all(refused) {
-            let name = &candidate.pins[0].module;
-            return Some(format!(
-                "it was turned down; it comes back when its target moves, or after lambda-os unhold {name}"
-            ));
+    /// Say of a proposal that its tree was verified, where it was.
+    fn attest(&mut self, proposal: ProposalId, candidate: &Candidate, tree: ObjectId) {
+        let Some(Verification { tree: verified, claims }) = candidate.verified else { return };
+        let known = self.state.proposals.get(&proposal).and_then(|record| record.verification);
+        if verified == tree && known != candidate.verified {
+            self.events.push((proposal.short(), Event::ProposalVerified { proposal, tree, claims }));
         }
-        let bad = |pin: &&PinMove| self.state.heals.is_bad(&pin.module, pin.to);
-        if let Some(pin) = candidate.pins.iter().find(bad) {
-            let (name, at) = (&pin.module, pin.to.short());
-            return Some(format!(
-                "{name} was taken back from {at}, which did not pass; it comes back when its target moves, \
-                 or after lambda-os unhold {name}"
-            ));
-        }
-        if candidate.pins.len() > MAX_PINS {
-            return Some(format!("more than {MAX_PINS} pins would move together"));
-        }
-        let applying = self.state.open_proposals().find(|(_, record)| {
-            matches!(record.stage, Stage::Applying { .. }) && overlap(&record.pins, &candidate.pins)
+    }
+
+    /// A candidate that does not hold: proposals of the same pins are over.
+    fn set_aside(&mut self, candidate: &Candidate, reason: String, met: &BTreeSet<ProposalId>) {
+        let own = self.open.iter().filter(|(id, record)| {
+            let same = record.pins.iter().any(|pin| candidate.pins.contains(pin));
+            same && !record.purpose.is_asked_for() && !met.contains(*id)
         });
-        applying.map(|(id, _)| format!("the proposal {} is being applied", id.short()))
+        for id in own.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.close(id, Closure::Obsolete, None, reason.clone());
+        }
+        self.wait(&candidate.pins, reason, None);
     }
 
     /// Whether a proposal is what deriving the candidate would give.
@@ -422,6 +431,7 @@ impl<'a> Desk<'a> {
             self.open.iter().find(|(_, record)| self.is_same(record, derived.change, candidate.track));
         if let Some(found) = found.map(|(id, _)| *id) {
             self.derived_again(found, &derived, base);
+            self.attest(found, candidate, derived.tree);
             self.supersede(about.iter().copied().filter(|id| *id != found).collect(), found);
             return Ok(());
         }
@@ -432,6 +442,7 @@ impl<'a> Desk<'a> {
             return Ok(());
         }
         let id = self.make(candidate, about.first().copied(), &derived, base)?;
+        self.attest(id, candidate, derived.tree);
         if let Some((first, others)) = about.split_first() {
             self.open.remove(first);
             self.rows.remove(first);
@@ -507,8 +518,4 @@ impl<'a> Desk<'a> {
         not_proposed.sort();
         Proposed { open, not_proposed, changes: self.changes }
     }
-}
-
-fn overlap(one: &[PinMove], other: &[PinMove]) -> bool {
-    one.iter().any(|pin| other.iter().any(|also| also.module == pin.module))
 }
