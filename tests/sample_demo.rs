@@ -22,6 +22,10 @@ fn the_demo_tells_its_story() {
         "One honest change",
         "throw-away key",
         "refused with exit code 7",
+        "Verified, and healed",
+        "at first: 24 healthy",
+        "taken back: sample-design-system",
+        "now: 24 healthy",
         "Type next",
     ] {
         assert!(told.contains(part), "{part}: {told}");
@@ -77,6 +81,17 @@ fn the_demo_in_json_holds_both_cycles() {
     let head = support::git(&dir.join("workspace"), ["rev-parse", "HEAD"]);
     assert_eq!(decision["applied"]["commit"], head.trim(), "the approved change is HEAD now");
     assert_eq!(decision["tampered"]["exit"], 7, "{decision}");
+    let healing = &told["healing"];
+    let healed = healing["cycles"][2]["heal"]["healed"].as_array().expect("healed");
+    assert_eq!(healed.len(), 1, "{healed:?}");
+    assert_eq!((&healed[0]["module"], &healed[0]["from"]), (&healing["broken"], &healing["broken_at"]));
+    let blamed = healing["cycles"][1]["not_proposed"].to_string();
+    assert!(blamed.contains("sample-wallet-module"), "the culprit is named: {blamed}");
+    let proposed = healing["cycles"][1]["proposals"].to_string();
+    assert!(
+        proposed.contains("sample-waku-module") && !proposed.contains("sample-wallet-module"),
+        "{proposed}"
+    );
     let incoherent = told["cycles"][1]["incoherent"].as_array().expect("incoherent");
     assert_eq!(incoherent.len(), 1, "only what was made so: {incoherent:?}");
     let plan = &told["cycles"][1]["plan"];

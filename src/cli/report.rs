@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::show::{Paint, table};
 use super::verify;
 use crate::domain::id::ProposalId;
-use crate::domain::report::{CycleReport, Findings, ModuleHealth};
+use crate::domain::report::{CycleReport, Findings};
 use crate::domain::text;
 use crate::domain::upgrade::{Status, Upgrade};
 
@@ -103,20 +103,15 @@ fn or_dash(value: &str) -> String {
 /// What verification says, where anything was to be verified: a count of verdicts, and each that is not
 /// strong.
 fn health(shown: &mut String, findings: &Findings, paint: Paint) {
-    let asked: Vec<&ModuleHealth> = findings.health.iter().filter(|row| row.asked).collect();
-    if asked.is_empty() {
+    if !findings.health.iter().any(|row| row.asked) {
         return;
     }
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for row in &asked {
-        *counts.entry(verify::word(&row.verdict)).or_default() += 1;
-    }
-    let counted: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
     let _ = writeln!(shown, "\n{}", paint.bold("Verified"));
-    let _ = writeln!(shown, "  {}", counted.join(", "));
-    let rows: Vec<Vec<String>> = asked
+    let _ = writeln!(shown, "  {}", verdicts(findings));
+    let rows: Vec<Vec<String>> = findings
+        .health
         .iter()
-        .filter(|row| !row.verdict.is_strong())
+        .filter(|row| row.asked && !row.verdict.is_strong())
         .map(|row| {
             let step = row.verdict.step().map_or_else(String::new, |step| format!("{}: ", step.as_str()));
             let said = format!("{step}{}", text::inert(row.verdict.reason().unwrap_or_default()));
@@ -125,6 +120,16 @@ fn health(shown: &mut String, findings: &Findings, paint: Paint) {
         })
         .collect();
     shown.push_str(&table(&rows));
+}
+
+/// How many modules have which verdict, of those that are to be verified.
+pub(super) fn verdicts(findings: &Findings) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in findings.health.iter().filter(|row| row.asked) {
+        *counts.entry(verify::word(&row.verdict)).or_default() += 1;
+    }
+    let counted: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    if counted.is_empty() { "nothing is verified".to_owned() } else { counted.join(", ") }
 }
 
 /// What was taken back, and why what is bad was left.

@@ -82,7 +82,7 @@ pub(super) fn run(global: &Global, _args: &Args) -> Result<Exit, Failure> {
 
 fn headline(known: &Known<'_>) -> String {
     let seen = match known.findings {
-        Some(findings) => format!("{}; nothing is verified", report::headline(findings)),
+        Some(findings) => format!("{}; {}", report::headline(findings), report::verdicts(findings)),
         None => "nothing is known about the modules".to_owned(),
     };
     let age = status::age_ms(known).map_or_else(String::new, |age| format!(" ({} ago)", status::span(age)));

@@ -5,7 +5,6 @@
 //! third, somebody pulls a commit of the superproject that pins another module to a broken revision: what
 //! was verified before stands there no more.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +14,7 @@ use serde::Serialize;
 
 use super::super::open::Open;
 use super::super::show::Paint;
-use super::super::{Exit, Failure, Global, verify};
+use super::super::{Exit, Failure, Global, report};
 use super::{cycle, shown, trust_a_throw_away_key};
 use crate::adapters::process::Invocation;
 use crate::daemon::stop::Stop;
@@ -145,7 +144,7 @@ pub(super) fn told(healing: &Healing, paint: Paint) -> String {
     };
     line(&format!("a second workspace, {MODULES} modules: {}", shown(&healing.workspace)));
     line(&format!("each is verified by {}, in a sandbox ({})", healing.steps.join(", "), healing.note));
-    line(&format!("at first: {}", verdicts(first)));
+    line(&format!("at first: {}", report::verdicts(&first.findings)));
     line(&format!("then {} and {CULPRIT} moved upstream, and {CULPRIT} is broken there:", GOOD.join(", ")));
     for proposal in &second.findings.proposals {
         let names: Vec<&str> = proposal.pins.iter().map(|pin| pin.module.as_str()).collect();
@@ -175,21 +174,12 @@ pub(super) fn told(healing: &Healing, paint: Paint) -> String {
             text::inert(&row.reason.to_string())
         ));
     }
-    line(&format!("now: {}", verdicts(third)));
+    line(&format!("now: {}", report::verdicts(&third.findings)));
     told
 }
 
 fn names(row: &NotProposed, module: &str) -> bool {
     row.pins.iter().any(|pin| pin.module.as_str() == module)
-}
-
-fn verdicts(report: &CycleReport) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for row in &report.findings.health {
-        *counts.entry(verify::word(&row.verdict)).or_default() += 1;
-    }
-    let counted: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
-    counted.join(", ")
 }
 
 /// What a person types.
