@@ -10,7 +10,9 @@ use crate::adapters::checker::{Command, CommandChecker};
 use crate::adapters::host::{Host, HostSettings};
 use crate::adapters::materials::Materials;
 use crate::adapters::mirrors::Mirrors;
-use crate::adapters::nix::{Evaluator, Fetching, Nix, NixBuilder, NixSettings};
+use crate::adapters::nix::{
+    Evaluator, Fetching, Nix, NixBuilder, NixSettings, Outputs, Packages, Unsandboxed,
+};
 use crate::adapters::sandbox::{Limits, Sandbox};
 use crate::adapters::unavailable::Unavailable;
 use crate::config::checked::Step as Configured;
@@ -37,12 +39,7 @@ pub fn with<T>(open: &Open, work: impl FnOnce(Runners<'_>) -> T) -> T {
         .collect();
     let timeout = Duration::from_secs(verify.timeout_s);
 
-    let nix = Nix::new(NixSettings {
-        eval_deadline: timeout,
-        build_deadline: timeout,
-        build_fetching: if open.is_offline() { Fetching::Never } else { Fetching::ByNix },
-        ..NixSettings::new(&state.cache(), &state.roots())
-    });
+    let nix = Nix::new(nix_settings(open, timeout));
     let evaluator = Evaluator::new(&nix, &open.repository, &open.sources);
     let builder = Arc::new(NixBuilder::new(&nix, &evaluator));
 
@@ -80,6 +77,28 @@ pub fn with<T>(open: &Open, work: impl FnOnce(Runners<'_>) -> T) -> T {
         own_steps: &own_steps,
         parallel: usize::try_from(verify.parallel).unwrap_or(1),
     })
+}
+
+/// Nix, as configured.
+fn nix_settings(open: &Open, timeout: Duration) -> NixSettings {
+    let (nix, state) = (&open.settings.effective.verify.nix, &open.state_dir);
+    let unless_offline = |wanted: bool| {
+        if wanted && !open.is_offline() { Fetching::ByNix } else { Fetching::Never }
+    };
+    NixSettings {
+        program: PathBuf::from(&nix.program),
+        fetching: unless_offline(nix.fetch),
+        build_fetching: unless_offline(true),
+        eval_deadline: timeout,
+        eval_memory_bytes: nix.memory_mib << 20,
+        build_deadline: timeout,
+        outputs: Outputs {
+            packages: if nix.all_packages { Packages::All } else { Packages::Default },
+            checks: nix.checks,
+        },
+        unsandboxed: if nix.require_sandbox { Unsandboxed::Refused } else { Unsandboxed::Weak },
+        ..NixSettings::new(&state.cache(), &state.roots())
+    }
 }
 
 /// The sandbox of this machine, and the program that it is made with: this one.

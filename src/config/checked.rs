@@ -243,6 +243,8 @@ fn together(raw: &Raw, places: &Places) -> Vec<Problem> {
     paths.extend(
         raw.verify.sandbox.read.iter().map(|path| ("verify.sandbox.read".to_owned(), path.as_path())),
     );
+    let nix = Some(Path::new(&raw.verify.nix.program)).filter(|nix| nix.components().count() != 1);
+    paths.extend(nix.map(|path| ("verify.nix.program".to_owned(), path)));
     let ready = raw.verify.host.iter().flat_map(|host| &host.modules);
     paths.extend(ready.map(|path| ("verify.host.modules".to_owned(), path.as_path())));
     paths.extend(
@@ -359,6 +361,13 @@ mod tests {
             program = ["/path/check", "{module}", "{path}"]
             [verify.sandbox]
             read = ["/x"]
+            [verify.nix]
+            program = "/opt/nix/bin/nix"
+            fetch = true
+            memory_mib = 4096
+            all_packages = true
+            checks = false
+            require_sandbox = true
             [verify.host]
             program = "logos_host"
             modules_dir = "result/modules"
@@ -397,6 +406,10 @@ mod tests {
         );
         assert!(said("[verify]\nsteps = ['command']\n").contains("no [verify.command]"));
         assert!(said("[verify.command]\nprogram = []\n").contains("must begin with an absolute path"));
+        for wrong in ["bin/nix", "", "./nix"] {
+            let said = said(&format!("[verify.nix]\nprogram = '{wrong}'\n"));
+            assert!(said.contains("verify.nix.program must be an absolute path"), "{wrong:?}: {said}");
+        }
         assert!(
             said("[modules.a]\nurl = 'https://u:hunter2@h/x'\n").contains("modules.a.url holds a password")
         );

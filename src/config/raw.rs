@@ -238,6 +238,8 @@ pub struct RawVerify {
     pub command: Option<RawCommand>,
     /// What a sandboxed step may see.
     pub sandbox: RawSandbox,
+    /// The steps `eval` and `build`.
+    pub nix: RawNix,
     /// The step `host`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<RawHost>,
@@ -251,6 +253,7 @@ impl Default for RawVerify {
             parallel: 2,
             command: None,
             sandbox: RawSandbox::default(),
+            nix: RawNix::default(),
             host: None,
         }
     }
@@ -306,6 +309,38 @@ pub struct RawCommand {
 pub struct RawSandbox {
     /// Extra paths that a step may read, absolute.
     pub read: Vec<PathBuf>,
+}
+
+/// `[verify.nix]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawNix {
+    /// The `nix` program: a name that is looked for on `PATH`, or an absolute path.
+    pub program: String,
+    /// Evaluation may fetch locked inputs that are not on this machine, as Nix is configured. Without it, modules that need one are unknown; `--offline` overrides it.
+    pub fetch: bool,
+    /// MiB of address space that evaluation may use.
+    #[schemars(range(min = 256, max = 1_048_576))]
+    pub memory_mib: u64,
+    /// Build all packages of a module, not its default one alone.
+    pub all_packages: bool,
+    /// Build the checks of a module too.
+    pub checks: bool,
+    /// Build nothing where Nix does not say that it builds in a sandbox. Without it, such builds are weakly healthy.
+    pub require_sandbox: bool,
+}
+
+impl Default for RawNix {
+    fn default() -> Self {
+        Self {
+            program: "nix".to_owned(),
+            fetch: false,
+            memory_mib: 8192,
+            all_packages: false,
+            checks: true,
+            require_sandbox: false,
+        }
+    }
 }
 
 /// `[verify.host]`

@@ -308,7 +308,7 @@ impl<'w> Work<'w> {
             words.filter(|word| word.len() >= 40).any(|word| complaint.contains(word))
         });
         let hint = match self.nix.settings.fetching {
-            Fetching::Never => ", and evaluation fetches nothing",
+            Fetching::Never => ", and evaluation fetches nothing (verify.nix.fetch)",
             Fetching::ByNix => "",
         };
         match named.or(absent.first()) {
