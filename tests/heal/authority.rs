@@ -71,7 +71,7 @@ fn a_module_that_is_held_meanwhile_is_not_healed_by_going_on() {
     world.ok(&["hold", &name, "--reason", "wait"]);
     let outcome = world.cycle();
     assert_eq!(world.head(), head);
-    assert_eq!(world.reason(&outcome, &name), Reason::Held { reason: "wait".to_owned() });
+    assert_eq!(World::reason(&outcome, &name), Reason::Held { reason: "wait".to_owned() });
     world.ok(&["unhold", &name]);
     world.healed();
     world.assert_sound();

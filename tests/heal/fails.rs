@@ -1,6 +1,6 @@
 //! What is not healed, and what goes wrong on the way.
 
-use lambda_os::domain::heal::{HealEnd, Reason, Rung};
+use lambda_os::domain::heal::{HealEnd, HealReport, Reason, Rung};
 use lambda_os::domain::health::Outcome;
 use lambda_os::domain::id::ModuleName;
 
@@ -24,7 +24,7 @@ fn a_target_that_is_bad_too_is_never_healed_and_freezes_at_the_second_time() {
     for round in 0..2 {
         let outcome = world.cycle();
         assert!(outcome.moved, "there and back");
-        let reason = world.reason(&outcome, &name);
+        let reason = World::reason(&outcome, &name);
         assert!(matches!(reason, Reason::Restored { .. }), "{reason:?}");
         assert_eq!((world.pin(&name), world.checked_out(&name)), (bad, bad), "as it was before");
         assert_eq!(world.state().heals.is_frozen(&module), round == 1);
@@ -63,11 +63,10 @@ fn what_fails_one_time_in_five_is_not_rolled_back() {
         // Each cycle meets another first answer; the tools change so that it is asked again.
         world.fake.other_tools();
         let seen = name.clone();
-        world.fake.rule(move |asked| match asked.module == seen && asked.before % 5 == nth {
-            true => fails("sometimes"),
-            false => passes(),
+        world.fake.rule(move |asked| {
+            if asked.module == seen && asked.before % 5 == nth { fails("sometimes") } else { passes() }
         });
-        assert_eq!(world.cycle().report, Default::default());
+        assert_eq!(world.cycle().report, HealReport::default());
         assert_eq!(world.pin(&name), flaky);
     }
     assert!(world.entries("heal.started").is_empty());
@@ -83,16 +82,15 @@ fn what_passes_when_it_is_shown_again_is_flaky_and_not_rolled_back() {
     let tip = world.upgrade(&name, "flaky");
     let seen = name.clone();
     // Twice bad in a row: believed, until it is to be rolled back.
-    world.fake.rule(move |asked| match asked.module == seen && asked.before < 2 {
-        true => fails("at first"),
-        false => passes(),
-    });
+    world.fake.rule(
+        move |asked| if asked.module == seen && asked.before < 2 { fails("at first") } else { passes() },
+    );
     let reason = world.left(&name);
     assert!(matches!(reason, Reason::Flaky { .. }), "{reason:?}");
     assert_eq!(world.pin(&name), tip);
     let ends = world.state().heals.of(&ModuleName::new(&name)).to_vec();
     assert_eq!(ends[0].end, HealEnd::NotConfirmed);
-    assert_eq!(world.cycle().report, Default::default());
+    assert_eq!(world.cycle().report, HealReport::default());
 }
 
 #[test]
@@ -105,7 +103,7 @@ fn not_knowing_is_no_failure_and_no_success() {
     // Unknown where it is: nothing to heal.
     let seen = name.clone();
     world.fake.rule(move |asked| if asked.module == seen { unknown() } else { passes() });
-    assert_eq!(world.cycle().report, Default::default());
+    assert_eq!(world.cycle().report, HealReport::default());
     // Bad, and unknown where it would go: not applied.
     world.fake.other_tools();
     let seen = name.clone();
@@ -118,14 +116,15 @@ fn not_knowing_is_no_failure_and_no_success() {
     // Unknown once it is there: put back.
     let seen = name.clone();
     world.fake.rule(move |asked| {
-        match asked.module == seen && !asked.candidate && asked.state != "broken: one" {
-            true => unknown(),
-            false => by_state(asked),
+        if asked.module == seen && !asked.candidate && asked.state != "broken: one" {
+            unknown()
+        } else {
+            by_state(asked)
         }
     });
     let before = world.pin(&name);
     let outcome = world.cycle();
-    assert!(matches!(world.reason(&outcome, &name), Reason::Restored { .. }), "{outcome:?}");
+    assert!(matches!(World::reason(&outcome, &name), Reason::Restored { .. }), "{outcome:?}");
     assert_eq!(world.pin(&name), before);
     world.assert_sound();
 }
@@ -233,7 +232,7 @@ fn on_the_rung_manual_and_without_a_grant_going_back_is_only_proposed() {
         world.ok(&["proposal", "approve", "--yes", &proposal.to_string()]);
         world.ok(&["proposal", "apply", &proposal.to_string()]);
         assert_eq!(world.pin(&name), good);
-        assert_eq!(world.cycle().report, Default::default());
+        assert_eq!(world.cycle().report, HealReport::default());
         let state = world.state();
         assert_eq!(state.heals.bad(&ModuleName::new(&name)).len(), 1, "it does not come again");
         world.assert_sound();
@@ -250,6 +249,6 @@ fn a_proposal_to_heal_ends_when_the_module_is_well_where_it_is() {
     let Reason::Proposed { proposal, .. } = world.left(&name) else { panic!() };
     world.fake.other_tools();
     world.fake.rule(|_| passes());
-    assert_eq!(world.cycle().report, Default::default());
+    assert_eq!(world.cycle().report, HealReport::default());
     assert!(world.state().open_proposals().all(|(id, _)| *id != proposal));
 }

@@ -1,6 +1,6 @@
 //! What is healed, and how it is seen.
 
-use lambda_os::domain::heal::{HealEnd, Reason};
+use lambda_os::domain::heal::{HealEnd, HealReport, Reason};
 use lambda_os::domain::id::ModuleName;
 
 use crate::support::{Fingerprint, git};
@@ -11,7 +11,7 @@ fn a_regression_goes_back_is_seen_to_pass_and_does_not_come_again() {
     let mut world = World::new();
     let name = world.modules[0].clone();
     let good = world.upgrade(&name, "good one");
-    assert_eq!(world.cycle().report, Default::default(), "everything is well");
+    assert_eq!(world.cycle().report, HealReport::default(), "everything is well");
     let bad = world.upgrade(&name, "broken: one");
 
     let healed = world.healed();
@@ -52,7 +52,7 @@ fn a_regression_goes_back_is_seen_to_pass_and_does_not_come_again() {
     let report: serde_json::Value = serde_json::from_str(&report).expect("a report");
     let waits = report["not_proposed"].to_string();
     assert!(waits.contains(&format!("{name} was taken back from {}", bad.short())), "{waits}");
-    assert_eq!(world.cycle().report, Default::default());
+    assert_eq!(world.cycle().report, HealReport::default());
 
     // A newer revision is proposed; after unhold the bad one may be again.
     let newer = world.workspace.sample.push_commit(&name, "mended").expect("pushed");
@@ -148,9 +148,12 @@ fn going_back_is_not_done_when_others_would_break() {
     world.upgrade(&name, "broken: one");
     world.upgrade(&user, "newer");
     let waits = user.clone();
-    world.fake.rule(move |asked| match asked.module == waits && asked.candidate {
-        true => fails("it needs the newer one"),
-        false => by_state(asked),
+    world.fake.rule(move |asked| {
+        if asked.module == waits && asked.candidate {
+            fails("it needs the newer one")
+        } else {
+            by_state(asked)
+        }
     });
     let Reason::WouldBreak { modules } = world.left(&name) else { panic!() };
     assert_eq!(modules, [ModuleName::new(&user)]);

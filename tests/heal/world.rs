@@ -306,11 +306,11 @@ impl World {
         let before = self.head();
         let outcome = self.cycle();
         assert_eq!((before, outcome.moved), (self.head(), false), "{outcome:?}");
-        self.reason(&outcome, name)
+        Self::reason(&outcome, name)
     }
 
     #[track_caller]
-    pub(crate) fn reason(&self, outcome: &HealOutcome, name: &str) -> Reason {
+    pub(crate) fn reason(outcome: &HealOutcome, name: &str) -> Reason {
         assert_eq!(outcome.report.healed, [], "{outcome:?}");
         let row = outcome.report.not_healed.iter().find(|row| row.module.as_str() == name);
         row.unwrap_or_else(|| panic!("{outcome:?}")).reason.clone()
@@ -337,33 +337,31 @@ pub(crate) fn entries(state: &Path, kind: &str) -> Vec<serde_json::Value> {
 
 #[track_caller]
 pub(crate) fn assert_journal_sound(state: &Path) {
-    {
-        let of = |kind: &str| entries(state, kind);
-        let (started, finished) = (of("apply.started"), of("apply.finished"));
-        assert_eq!(started.len(), finished.len());
-        let commits: Vec<_> = finished
+    let of = |kind: &str| entries(state, kind);
+    let (started, finished) = (of("apply.started"), of("apply.finished"));
+    assert_eq!(started.len(), finished.len());
+    let commits: Vec<_> = finished
+        .iter()
+        .filter(|entry| entry["body"]["outcome"] == "applied")
+        .map(|entry| entry["body"]["commit"].clone())
+        .collect();
+    let mut once = commits.clone();
+    once.dedup();
+    assert_eq!(once, commits);
+    let passes = of("verify.finished");
+    for healed in of("heal.finished").iter().filter(|it| it["body"]["outcome"] == "healed") {
+        let after = finished
             .iter()
-            .filter(|entry| entry["body"]["outcome"] == "applied")
-            .map(|entry| entry["body"]["commit"].clone())
-            .collect();
-        let mut once = commits.clone();
-        once.dedup();
-        assert_eq!(once, commits);
-        let passes = of("verify.finished");
-        for healed in of("heal.finished").iter().filter(|it| it["body"]["outcome"] == "healed") {
-            let after = finished
-                .iter()
-                .find(|entry| entry["body"]["commit"] == healed["body"]["commit"])
-                .expect("it was applied");
-            let passed = passes.iter().any(|it| {
-                it["body"]["evidence"] == healed["body"]["evidence"]
-                    && it["body"]["verdict"] == "healthy"
-                    && it["body"]["base"] == true
-                    && it["seq"].as_u64() > after["seq"].as_u64()
-                    && it["seq"].as_u64() < healed["seq"].as_u64()
-            });
-            assert!(passed, "healed without having passed afterwards: {healed}");
-        }
+            .find(|entry| entry["body"]["commit"] == healed["body"]["commit"])
+            .expect("it was applied");
+        let seen = passes.iter().any(|it| {
+            it["body"]["evidence"] == healed["body"]["evidence"]
+                && it["body"]["verdict"] == "healthy"
+                && it["body"]["base"] == true
+                && it["seq"].as_u64() > after["seq"].as_u64()
+                && it["seq"].as_u64() < healed["seq"].as_u64()
+        });
+        assert!(seen, "healed without having passed afterwards: {healed}");
     }
 }
 
