@@ -61,15 +61,12 @@ fn replaced(word: &str, names: &[(&str, &str)]) -> String {
     while let Some(at) = rest.find('{') {
         whole.push_str(&rest[..at]);
         rest = &rest[at..];
-        match names.iter().find(|(name, _)| rest.starts_with(name)) {
-            Some((name, value)) => {
-                whole.push_str(value);
-                rest = &rest[name.len()..];
-            }
-            None => {
-                whole.push('{');
-                rest = &rest[1..];
-            }
+        if let Some((name, value)) = names.iter().find(|(name, _)| rest.starts_with(name)) {
+            whole.push_str(value);
+            rest = &rest[name.len()..];
+        } else {
+            whole.push('{');
+            rest = &rest[1..];
         }
     }
     whole.push_str(rest);

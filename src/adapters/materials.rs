@@ -204,10 +204,10 @@ impl Materials {
         let made = tempfile::Builder::new().prefix(".making-").tempdir_in(&self.directory).map_err(said)?;
         let made = made.keep();
         // Held while it is written: whoever removes what is old leaves it alone.
-        let _held = hold(&made);
+        let held = hold(&made);
         let mut writer = Writer { objects, left: self.bounds, bounds: self.bounds };
         if let Err(why) = writer.write(tree, &made) {
-            drop(_held);
+            drop(held);
             discard(&made);
             return Err(why);
         }
@@ -215,7 +215,7 @@ impl Materials {
             Ok(()) => {}
             // Somebody else made the same meanwhile.
             Err(_) if path.is_dir() => {
-                drop(_held);
+                drop(held);
                 discard(&made);
             }
             Err(error) => return Err(said(error)),

@@ -19,6 +19,7 @@ use crate::adapters::git::GitRepository;
 use crate::adapters::journal::JournalReader;
 use crate::adapters::lock::CycleLock;
 use crate::adapters::process::Invocation;
+use crate::adapters::sandbox::Sandbox;
 use crate::adapters::state_dir::StateDir;
 use crate::config::Settings;
 use crate::domain::module::Discovery;
@@ -41,6 +42,7 @@ pub(super) fn run(global: &Global, _args: &Args) -> Result<Exit, Failure> {
     let place = place::find(global);
     let mut findings = vec![git_program()];
     findings.extend(other_programs());
+    findings.push(sandbox());
     findings.push(configuration(&place.settings));
     match &place.repository {
         Ok(repository) => findings.extend(workspace(repository)),
@@ -133,6 +135,20 @@ fn other_programs() -> Vec<Finding> {
         None => Finding::new(name, Level::Note, format!("not found on PATH: {why}")),
     })
     .collect()
+}
+
+/// Tried anew: what is remembered may be what somebody wants to see mended.
+fn sandbox() -> Finding {
+    match std::env::current_exe() {
+        Ok(launcher) => {
+            let sandbox = Sandbox::probe(&launcher, None);
+            doctor::sandbox(&sandbox.fingerprint(), &sandbox.report().missing)
+        }
+        Err(error) => {
+            let why = format!("no sandbox: the path of this program is unknown: {error}");
+            doctor::sandbox(&Err(why), &[])
+        }
+    }
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {

@@ -64,6 +64,26 @@ pub fn worst(findings: &[Finding]) -> Level {
     findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
 }
 
+/// What confines the programs of modules here: `held` says how, or why nothing does; `missing` is what
+/// the machine could not provide.
+#[must_use]
+pub fn sandbox(held: &Result<String, String>, missing: &[String]) -> Finding {
+    let namespaces = "install bubblewrap, and let this process make namespaces";
+    match held {
+        Err(why) => Finding::new(
+            "sandbox",
+            Level::Attention,
+            format!("{why}: steps that run a module's code are unknown"),
+        )
+        .next(format!("{namespaces}, or use a kernel with Landlock 6 (Linux 6.12)")),
+        Ok(how) if missing.is_empty() => Finding::new("sandbox", Level::Ok, how.as_str()),
+        Ok(how) => {
+            let message = format!("{how}; not to be had here: {}", missing.join("; "));
+            Finding::new("sandbox", Level::Note, message).next(namespaces)
+        }
+    }
+}
+
 /// A version of git, as far as it decides anything: 2.47.3 is (2, 47, 3).
 pub type GitVersion = (u32, u32, u32);
 
@@ -262,6 +282,18 @@ mod tests {
         assert_eq!(at(1 << 40, Some(5000), false), Level::Attention);
         assert_eq!(at(1 << 40, Some(0), false), Level::Broken);
         assert_eq!(at(1 << 40, None, true), Level::Broken);
+    }
+
+    #[test]
+    fn a_sandbox_that_lacks_something_says_what() {
+        let whole = sandbox(&Ok("all walls".to_owned()), &[]);
+        assert_eq!((whole.level, whole.message.as_str(), whole.next), (Level::Ok, "all walls", None));
+        let less = sandbox(&Ok("some walls".to_owned()), &["namespaces: none".to_owned()]);
+        assert_eq!(less.level, Level::Note);
+        assert_eq!(less.message, "some walls; not to be had here: namespaces: none");
+        let none = sandbox(&Err("no sandbox: nothing works".to_owned()), &[]);
+        assert_eq!(none.level, Level::Attention);
+        assert!(none.message.contains("are unknown") && none.next.is_some());
     }
 
     #[test]

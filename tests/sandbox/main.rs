@@ -5,5 +5,8 @@
 
 mod ends;
 mod reach;
+mod steps;
+#[path = "../support/mod.rs"]
+mod support;
 mod use_of;
 mod world;
