@@ -3,7 +3,8 @@
 //! Notification has its port here already and no adapter yet: the cycle says so in its report
 //! instead of pretending.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,11 +15,12 @@ use crate::domain::flake::nar::NarHash;
 use crate::domain::flake::relock::{FlakeSources, SourceError};
 use crate::domain::governance::key::PublicKey;
 use crate::domain::governance::tally::{Question, Received, Tally};
-use crate::domain::health::{Placed, Scene, Step, StepRun};
+use crate::domain::health::{Exit, Placed, SandboxReport, Scene, Step, StepRun, Stream};
 use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{Cid, ModuleName, ObjectId, RepoPath};
 use crate::domain::module::{Discovery, Module};
 use crate::domain::snapshot::Snapshot;
+use crate::domain::task::{Left, Untouched};
 use crate::domain::upgrade::Upgrade;
 pub use crate::domain::upgrade::{Relation, UpstreamAnswer};
 
@@ -481,6 +483,60 @@ pub trait ModuleHost: Runner {
 pub trait Checker: Runner {
     /// Run it on the module's files as the scene has them.
     fn check(&self, scene: &Scene, module: &Placed) -> Ran;
+}
+
+/// A program that shall change a copy of the workspace.
+#[derive(Debug, Clone)]
+pub struct Task<'a> {
+    /// The superproject's commit that the copy is made of.
+    pub base: ObjectId,
+    /// The workspace's modules, whose files are in the copy too.
+    pub modules: &'a [Module],
+    /// The program and its arguments. It starts at the top of the copy.
+    pub argv: &'a [OsString],
+    /// When it is ended, with everything that it started.
+    pub deadline: Duration,
+    /// What it may write to each output stream.
+    pub output_bytes: u64,
+}
+
+/// What a program did to a copy of the workspace.
+#[derive(Debug, Clone)]
+pub struct Worked {
+    /// The program and its arguments, each inert and clipped.
+    pub command: Vec<String>,
+    /// What is not as the commit has it; nothing unless the program ended well.
+    pub left: Vec<Left>,
+    /// Every path of the commit's own tree.
+    pub own: BTreeSet<RepoPath>,
+    /// Where the submodules are, with their names.
+    pub modules: BTreeMap<RepoPath, ModuleName>,
+    /// Both streams, bounded, as they came.
+    pub log: Vec<u8>,
+    /// How it ended.
+    pub exit: Exit,
+    /// What it wrote to its standard output.
+    pub stdout: Stream,
+    /// What it wrote to its standard error.
+    pub stderr: Stream,
+    /// How it was confined.
+    pub sandbox: SandboxReport,
+    /// How long it took.
+    pub duration: Duration,
+    /// The operator's workspace before and after.
+    pub workspace: Untouched,
+    /// What to know about it, each a sentence without a final stop.
+    pub notes: Vec<String>,
+}
+
+/// Runs programs on copies of the workspace; the workspace itself is out of their reach.
+pub trait Workshop {
+    /// Make a copy, run the program in the sandbox with nothing else to write and no network, tell
+    /// what it left, and remove the copy. `stop` is looked at while it runs.
+    ///
+    /// # Errors
+    /// When there is no sandbox, the copy cannot be made or removed, or the program cannot be started.
+    fn work(&self, task: &Task<'_>, stop: &dyn Fn() -> bool) -> PortResult<Worked>;
 }
 
 /// Decides over proposals, from the ballots that were taken in. There is one for each configured

@@ -38,3 +38,5 @@ pub mod nix;
 pub mod materials;
 
 pub mod checker;
+
+pub mod workspace_copy;

@@ -178,6 +178,12 @@ impl StateDir {
         self.root.join("mirrors")
     }
 
+    /// Where copies of the workspace are made, for as long as they are needed.
+    #[must_use]
+    pub fn candidates(&self) -> PathBuf {
+        self.root.join("candidates")
+    }
+
     /// What can be computed again.
     #[must_use]
     pub fn cache(&self) -> PathBuf {

@@ -131,6 +131,14 @@ pub(super) fn commit(
     Object::new("commit", content.into_bytes(), hash)
 }
 
+/// A commit without a parent, with the same identity wherever it is made.
+pub(super) fn first_commit(tree: ObjectId) -> Object {
+    let content = format!(
+        "tree {tree}\nauthor {PERSON} 0 +0000\ncommitter {PERSON} 0 +0000\n\nThe workspace as it is committed\n"
+    );
+    Object::new("commit", content.into_bytes(), gix_hash::Kind::Sha1)
+}
+
 /// An edit on its way down: what is left of its path.
 #[derive(Clone, Copy)]
 struct Step<'a> {

@@ -39,6 +39,8 @@ mod archive;
 mod blobs;
 mod build;
 
+pub mod copy;
+
 pub mod nar;
 
 pub mod nar_cache;

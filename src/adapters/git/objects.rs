@@ -102,6 +102,11 @@ impl Objects {
         self.object(id, "blob")
     }
 
+    /// A tree's content as it is stored.
+    pub(super) fn tree_bytes(&self, id: ObjectId) -> Read<Option<Vec<u8>>> {
+        self.object(id, "tree")
+    }
+
     /// A commit's content.
     pub(super) fn commit(&self, id: ObjectId) -> Read<Option<Vec<u8>>> {
         self.object(id, "commit")

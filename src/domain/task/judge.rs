@@ -44,13 +44,15 @@ pub struct Judged {
 /// Why something that a program left makes no change. A sentence without a final stop.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Refusal {
-    /// It is a module's.
-    #[error("{path} is in the module {module}: what changes there belongs upstream, in its own repository")]
+    /// It is a module's; told once for each module, with the first path.
+    #[error("{path} is in the module {module}: what changes there belongs upstream, in its own repository{}", also(*.more))]
     InModule {
         /// The path.
         path: RepoPath,
         /// The module.
         module: ModuleName,
+        /// How many more there are in it.
+        more: usize,
     },
     /// It would change which modules there are.
     #[error("{0} says which modules there are, and no command changes that")]
@@ -139,21 +141,45 @@ pub fn judge(left: Vec<Left>, within: Boundaries<'_>) -> Result<Vec<Judged>, Vec
     }
     refused.sort();
     refused.dedup();
-    Err(refused)
+    Err(once_for_each_module(refused))
+}
+
+/// Of several refusals of paths in one module the first, with their number.
+fn once_for_each_module(refused: Vec<Refusal>) -> Vec<Refusal> {
+    let mut counts: BTreeMap<ModuleName, usize> = BTreeMap::new();
+    for refusal in &refused {
+        if let Refusal::InModule { module, .. } = refusal {
+            *counts.entry(module.clone()).or_default() += 1;
+        }
+    }
+    refused
+        .into_iter()
+        .filter_map(|refusal| match refusal {
+            Refusal::InModule { path, module, .. } => {
+                let more = counts.remove(&module)?.saturating_sub(1);
+                Some(Refusal::InModule { path, module, more })
+            }
+            other => Some(other),
+        })
+        .collect()
+}
+
+fn also(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" (and {more} more there)") }
 }
 
 /// Why nothing may change at this path, whatever it is.
 fn misplaced(path: &RepoPath, within: Boundaries<'_>) -> Option<Refusal> {
     let module = ancestors(path.as_bytes())
         .find_map(|above| within.modules.get(&RepoPath::new(above)))
-        .map(|module| Refusal::InModule { path: path.clone(), module: module.clone() });
+        .map(|module| Refusal::InModule { path: path.clone(), module: module.clone(), more: 0 });
     if module.is_some() {
         return module;
     }
     if path.as_bytes().eq_ignore_ascii_case(b".gitmodules") {
         return Some(Refusal::Modules(path.clone()));
     }
-    if path.as_bytes().iter().filter(|byte| **byte == b'/').count() > MAX_DEPTH {
+    if ancestors(path.as_bytes()).count() > MAX_DEPTH + 1 {
         return Some(Refusal::Deep(RepoPath::new(&path.as_bytes()[..path.as_bytes().len().min(60)])));
     }
     if is_hostile(path) {
@@ -261,6 +287,10 @@ mod tests {
     fn what_belongs_elsewhere_is_refused_by_name() {
         refused(file("repos/waku/src/x.c"), &[], "repos/waku/src/x.c is in the module waku");
         refused(file("repos/waku"), &[], "in the module waku");
+        let all = check(vec![file("repos/waku/b"), file("repos/waku/a"), file("x")], &[]);
+        let why = "repos/waku/a is in the module waku: what changes there belongs upstream, in its own \
+            repository (and 1 more there)";
+        assert_eq!(all, Err(vec![why.to_owned()]));
         refused(file(".gitmodules"), &[], "which modules there are");
         refused(file(&format!("{}x", "d/".repeat(101))), &[], "is too deep");
         refused(file(".GitModules"), &[], "which modules there are");

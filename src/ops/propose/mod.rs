@@ -7,6 +7,7 @@
 //! ```text
 //! base → derive        one change, coherent in all places of its pins
 //! files                a change that is no pin's
+//! command              what a program did to a copy, as such a change
 //! candidates → stage   which changes, and what becomes of the proposals that are open (fate)
 //! offer                one change that somebody asked for
 //! rules                the documents that say how long a proposal lives, and how many there may be
@@ -14,6 +15,7 @@
 
 mod base;
 mod candidates;
+mod command;
 mod derive;
 mod fate;
 mod files;
@@ -24,6 +26,7 @@ mod stage;
 pub use base::Base;
 pub use candidates::track_of;
 pub(in crate::ops) use candidates::{Candidate, candidates, in_the_way};
+pub use command::{Came, Outcome, Site, propose_worked};
 pub use derive::{Ask, Derived, NotDerived, derive};
 pub use files::{FILES_TRACK, derive_delta, derive_files};
 pub use stage::{Look, Proposed, Proposer, propose};
