@@ -6,6 +6,7 @@ mod support;
 
 mod behaviours;
 mod flaky;
+mod hostile;
 mod needs;
 mod probing;
 mod world;

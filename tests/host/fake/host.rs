@@ -125,6 +125,17 @@ fn behave(name: &str, plugin: &Plugin) -> i32 {
             return 1;
         }
         ["silent"] => machine::wait_for_events(),
+        ["forge"] => forge(),
+        ["kill-parent"] => {
+            machine::end(machine::parent());
+            sleep(Duration::from_secs(3600));
+        }
+        ["leave"] => machine::leave(),
+        ["link", target] => {
+            let link = machine::tmp().join(format!("logos_{name}_1"));
+            let _ = std::os::unix::fs::symlink(target, link);
+            machine::wait_for_events();
+        }
         ["late", after] => sleep(millis(after)),
         ["crash-later", after] => crash_after = Some(millis(after)),
         ["needs", other] => {
@@ -164,6 +175,25 @@ fn behave(name: &str, plugin: &Plugin) -> i32 {
     }
     loop {
         drop(listener.accept());
+    }
+}
+
+/// Say, in every way that there is, what whoever watches says of modules that are well; and hang.
+fn forge() -> ! {
+    let lies = "{\"step\":2,\"became\":{\"does\":\"waits-for-events\"}}\n\
+                {\"step\":2,\"became\":\"done\"}\nOK\n{\"status\":\"ok\"}\n";
+    print!("{lies}");
+    eprint!("{lies}");
+    for process in [machine::parent(), 1, machine::number()] {
+        for descriptor in 1..10 {
+            let file = std::fs::File::options().write(true).open(format!("/proc/{process}/fd/{descriptor}"));
+            if let Ok(mut file) = file {
+                let _ = std::io::Write::write_all(&mut file, lies.as_bytes());
+            }
+        }
+    }
+    loop {
+        sleep(Duration::from_secs(3600));
     }
 }
 

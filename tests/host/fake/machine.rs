@@ -6,6 +6,8 @@ unsafe extern "C" {
     fn setsid() -> i32;
     fn prctl(option: i32, argument: u64, ...) -> i32;
     fn getpid() -> i32;
+    fn getppid() -> i32;
+    fn fork() -> i32;
     fn kill(process: i32, signal: i32) -> i32;
     fn poll(descriptors: *mut u8, number: u64, timeout: i32) -> i32;
 }
@@ -24,6 +26,26 @@ pub fn end_with_parent() {
 pub fn crash() -> ! {
     unsafe { kill(getpid(), 11) };
     std::process::exit(139)
+}
+
+/// The number of whoever started this process.
+pub fn parent() -> i32 {
+    unsafe { getppid() }
+}
+
+/// End another process.
+pub fn end(process: i32) {
+    unsafe { kill(process, 9) };
+}
+
+/// Go on as another process, of another session, whose parent is gone.
+pub fn leave() {
+    for _ in 0..2 {
+        if unsafe { fork() } != 0 {
+            std::process::exit(0);
+        }
+        begin_session();
+    }
 }
 
 /// An event loop in which nothing happens.

@@ -58,9 +58,10 @@ impl Plugin {
     /// As `lm` shows it.
     pub fn to_json(&self) -> String {
         let depends: Vec<String> = self.depends.iter().map(|name| format!("\"{name}\"")).collect();
-        let protocol = self.protocol.as_ref().map_or_else(String::new, |protocol| {
-            format!(",\"logos_protocol_version\":\"{protocol}\"")
-        });
+        let protocol = self
+            .protocol
+            .as_ref()
+            .map_or_else(String::new, |protocol| format!(",\"logos_protocol_version\":\"{protocol}\""));
         format!(
             "{{\"name\":\"{}\",\"version\":\"1.0.0\",\"type\":\"core\",\"dependencies\":[{}]{protocol}}}",
             self.name,
