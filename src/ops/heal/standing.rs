@@ -168,7 +168,10 @@ fn journalled(
         let Some(rests) = rests else { continue };
         let bytes = journal.stored(&rests.evidence)?;
         let evidence = bytes.and_then(|bytes| serde_json::from_slice::<Evidence>(&bytes).ok());
-        let ours = evidence.is_some_and(|it| it.module == held.module && it.revision == at);
+        // A verdict on equal derivations rests on the evidence of another key, of another revision then.
+        let inherited = |it: &Evidence| it.key != rests.key;
+        let ours =
+            evidence.is_some_and(|it| it.module == held.module && (it.revision == at || inherited(&it)));
         if !ours {
             return not("evidence that it names is missing, or about something else");
         }
