@@ -225,7 +225,6 @@ impl State {
     }
 
     /// What an entry about one proposal changes.
-    #[expect(clippy::too_many_lines, reason = "one arm for each type of entry")]
     fn apply_to_proposal(&mut self, seq: u64, wall_ms: i64, event: &Event) {
         match event {
             Event::ProposalMade {

@@ -14,6 +14,7 @@ use lambda_os::domain::state::State;
 
 use super::fault::locked;
 use super::git::{Git, Place, Tree};
+use super::heals::{self, Heals};
 use super::journal::{Disk, entry};
 use super::machine::{Machine, Move};
 use super::verdicts::{Runs, Said};
@@ -26,8 +27,9 @@ pub(crate) struct Checks {
     state: State,
     applied: BTreeSet<ProposalId>,
     runs: Runs,
-    /// How many verdicts there were, by their word.
-    pub(crate) verdicts: BTreeMap<&'static str, u64>,
+    heals: Heals,
+    /// How often what was journalled, by the word of a verdict or the end of a heal.
+    pub(crate) said: BTreeMap<&'static str, u64>,
     /// Commits that a landing brought the branch to, with how often people had moved it by hand.
     landed: BTreeMap<ObjectId, u64>,
 }
@@ -45,7 +47,8 @@ impl Checks {
         for line in lines {
             self.look_at_moves(machine)?;
             let read = entry(&line)?;
-            self.entry(machine, &read.event).map_err(|why| format!("entry {}: {why}", read.seq))?;
+            let right = self.entry(machine, &read.event).and_then(|()| self.heals.entry(&read, &self.state));
+            right.map_err(|why| format!("entry {}: {why}", read.seq))?;
             self.state.apply(read.seq, read.wall_ms, &read.event);
             self.entries += 1;
         }
@@ -103,7 +106,13 @@ impl Checks {
             }
             Event::ProposalCertified { proposal, certificate } => {
                 proves(&disk, &self.state, *proposal, certificate)?;
-                self.approved(&disk, machine, *proposal)
+                match heals::held(&disk, certificate) {
+                    Some(held) => {
+                        self.record(*proposal)?;
+                        self.heals.certified(machine, &self.state, &held)
+                    }
+                    None => self.approved(&disk, machine, *proposal),
+                }
             }
             Event::ApplyStarted { proposal, certificate, expected, target, .. } => {
                 let record = self.record(*proposal)?;
@@ -124,10 +133,18 @@ impl Checks {
             }
             Event::VerifyFinished { module, key, sees, verdict, evidence, derivations, .. } => {
                 let word = if verdict.is_strong() { "strong" } else { verdict.as_str() };
-                *self.verdicts.entry(word).or_default() += 1;
+                *self.said.entry(word).or_default() += 1;
                 let derivations = derivations.as_ref();
                 let said = Said { module, key, sees, verdict, evidence, derivations };
                 self.runs.verdict(&disk, &self.state, &said)
+            }
+            Event::HealFinished { outcome, .. } => {
+                *self.said.entry(outcome.as_str()).or_default() += 1;
+                Ok(())
+            }
+            Event::HealStopped { .. } => {
+                *self.said.entry("heal stopped or going on").or_default() += 1;
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -220,6 +237,9 @@ impl Checks {
 
 /// A certificate proves the proposal under the members that are trusted.
 fn proves(disk: &Disk, state: &State, proposal: ProposalId, certificate: &Cid) -> Result<(), String> {
+    if let Some(held) = heals::held(disk, certificate) {
+        return heals::proves(state, proposal, &held);
+    }
     let bytes = disk.objects.get(certificate).ok_or("its certificate is not stored")?;
     let held = Certificate::from_canonical(bytes).map_err(|error| format!("its certificate: {error}"))?;
     let trusted = state.members.ok_or("nobody is trusted")?.document;

@@ -36,6 +36,8 @@ struct Fold {
 pub(crate) struct Read {
     pub(crate) seq: u64,
     pub(crate) wall_ms: i64,
+    pub(crate) boot: String,
+    pub(crate) mono_ms: u64,
     pub(crate) event: Event,
 }
 
@@ -63,7 +65,8 @@ pub(crate) fn entry(line: &[u8]) -> Result<Read, String> {
     let record = Record::parse(line).map_err(|error| format!("a line is no entry: {error}"))?;
     let event = record.event().map_err(|error| format!("entry {}: {error}", record.seq))?;
     let event = event.ok_or_else(|| format!("entry {} is of no known type", record.seq))?;
-    Ok(Read { seq: record.seq, wall_ms: record.wall_ms, event })
+    let Record { seq, wall_ms, boot, mono_ms, .. } = record;
+    Ok(Read { seq, wall_ms, boot, mono_ms, event })
 }
 
 /// The one writer of a process.

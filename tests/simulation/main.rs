@@ -18,6 +18,7 @@
 mod checks;
 mod fault;
 mod git;
+mod heals;
 mod health;
 mod journal;
 mod machine;
@@ -63,7 +64,7 @@ fn whatever_goes_wrong_in_a_world_what_must_hold_holds() {
             let mut world = World::new(seed);
             let lived = world.live().map_err(|why| (why, std::mem::take(&mut world.story)));
             let all = cycles.fetch_add(world.cycles, Ordering::Relaxed) + world.cycles;
-            for (word, count) in world.verdicts() {
+            for (word, count) in world.said() {
                 *locked(&deeds).entry(word).or_default() += count;
             }
             for (fault, count) in world.faults {

@@ -6,6 +6,7 @@ use lambda_os::domain::governance::key::PublicKey;
 use lambda_os::domain::governance::members::{Members, workspace_id};
 use lambda_os::domain::governance::policy::Policy;
 use lambda_os::domain::governance::signature::{self, NAMESPACE};
+use lambda_os::domain::heal::Rung;
 use lambda_os::domain::id::ObjectId;
 use lambda_os::domain::proposal::Track;
 use lambda_os::ops::trust;
@@ -20,6 +21,8 @@ pub(crate) struct People {
     pub(crate) members: Members,
     pub(crate) policy: Policy,
     pub(crate) governor: Counted,
+    /// How much may be done without a person.
+    pub(crate) rung: Rung,
 }
 
 impl People {
@@ -59,7 +62,8 @@ impl People {
         }
         let max_open_proposals = if random.chance(15) { 2 } else { 100 };
         let policy = Policy { max_open_proposals, ..Policy::default() };
-        Self { keys, members, policy, governor: Counted }
+        let rung = if random.chance(15) { Rung::Manual } else { Rung::Assisted };
+        Self { keys, members, policy, governor: Counted, rung }
     }
 
     pub(crate) fn count(&self) -> usize {

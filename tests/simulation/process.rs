@@ -57,10 +57,12 @@ pub(crate) struct Done {
     pub(crate) findings: Option<Findings>,
     /// What recovery had to leave open.
     pub(crate) waits: bool,
+    /// Why bad modules were left as they are.
+    pub(crate) left: Vec<&'static str>,
 }
 
 /// The bounds of a cycle.
-fn options() -> CycleOptions {
+fn options(rung: Rung) -> CycleOptions {
     CycleOptions {
         snapshot: snapshot_options(),
         detect: DetectOptions {
@@ -75,7 +77,7 @@ fn options() -> CycleOptions {
         },
         drift: DriftLimits::default(),
         plan: PlanLimits::default(),
-        heal: HealOptions { rung: Rung::Assisted, limits: HealLimits::default() },
+        heal: HealOptions { rung, limits: HealLimits::default() },
     }
 }
 
@@ -149,7 +151,8 @@ fn one_cycle(
         clock: machine,
         stop: &|| false,
     };
-    let report = cycle::run(&mut world, &state, &options(), "once")?;
+    let report = cycle::run(&mut world, &state, &options(people.rung), "once")?;
+    done.left = report.findings.heal.not_healed.iter().map(|row| row.reason.as_str()).collect();
     done.findings = Some(report.findings);
     Ok(())
 }

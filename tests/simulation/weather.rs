@@ -1,14 +1,18 @@
 //! What happens to the workspace beside lambda-os: upstreams move, machines sleep, people work.
 
+use std::collections::BTreeMap;
+
 use lambda_os::domain::change::PathContent;
-use lambda_os::domain::id::RepoPath;
+use lambda_os::domain::flake::lock::Lock;
+use lambda_os::domain::flake::relock::{Request, Update, relock};
+use lambda_os::domain::id::{ObjectId, RepoPath};
 
 use super::fault::locked;
-use super::git::{Git, Lock};
+use super::git::{Git, Lock as IndexLock, Tree};
 use super::health::Trouble;
 use super::machine::Machine;
 use super::random::Random;
-use super::upstream::Nature;
+use super::upstream::{Flakes, Nature};
 
 const README: &str = "README.md";
 
@@ -54,7 +58,7 @@ fn ends(machine: &Machine) -> Option<String> {
         return Some(format!("the machine is well again: {trouble:?}"));
     }
     let mut git = locked(&machine.git);
-    if git.lock == Some(Lock::Foreign) {
+    if git.lock == Some(IndexLock::Foreign) {
         git.lock = None;
         return Some("the other git ends".to_owned());
     }
@@ -134,8 +138,8 @@ fn by_hand(git: &mut Git, machine: &Machine, random: &mut Random) -> String {
     if let Some(lock) = git.lock {
         // Whoever holds the lock ends; a lock of a dead landing is sometimes removed by hand.
         let frees = match lock {
-            Lock::Foreign => random.chance(60),
-            Lock::Ours(_) => random.chance(8),
+            IndexLock::Foreign => random.chance(60),
+            IndexLock::Ours(_) => random.chance(8),
         };
         if frees {
             git.lock = None;
@@ -145,7 +149,7 @@ fn by_hand(git: &mut Git, machine: &Machine, random: &mut Random) -> String {
     }
     let said = match random.below(20) {
         0 => {
-            git.lock = Some(Lock::Foreign);
+            git.lock = Some(IndexLock::Foreign);
             "another git holds the index"
         }
         1..4 => {
@@ -226,23 +230,54 @@ fn commit(git: &mut Git, random: &mut Random) -> String {
     format!("the operator commits {}", git.main.short())
 }
 
-/// A pin is moved by hand, its gitlink alone, and committed.
+/// A pin is moved by hand and committed: with the lock, as a careful person does, or its gitlink alone.
 fn move_pin(git: &mut Git, machine: &Machine, random: &mut Random) -> String {
-    if git.detached.is_some() || git.merging {
+    if git.detached.is_some() || git.merging || git.differs("flake.lock", "flake.nix") {
         return "nothing".to_owned();
     }
-    let upstreams = locked(&machine.upstreams);
-    let upstream = &upstreams[random.below(upstreams.len())];
-    let fetched: Vec<_> = upstream.mirror.iter().copied().collect();
-    let Some(to) = random.pick(&fetched).copied() else { return "nothing".to_owned() };
-    let path = RepoPath::from(format!("repos/{}", upstream.name).as_str());
+    let (name, to) = {
+        let upstreams = locked(&machine.upstreams);
+        let upstream = &upstreams[random.below(upstreams.len())];
+        let fetched: Vec<_> = upstream.mirror.iter().copied().collect();
+        let newest = upstream.mirror_tip.filter(|_| random.chance(70));
+        let Some(to) = newest.or_else(|| random.pick(&fetched).copied()) else { return "nothing".to_owned() };
+        (upstream.name.clone(), to)
+    };
+    let path = RepoPath::from(format!("repos/{name}").as_str());
     let Some(head) = git.tree(git.main) else { return "nothing".to_owned() };
     let mut tree = head.as_ref().clone();
     tree.insert(path.clone(), PathContent::Gitlink(to));
-    git.index.insert(path, PathContent::Gitlink(to));
+    let careful = random.chance(65);
+    if let Some(content) = careful.then(|| locked_by_hand(machine, &tree, &name, to)).flatten() {
+        let lock = PathContent::File { executable: false, content: content.clone() };
+        tree.insert("flake.lock".into(), lock.clone());
+        git.index.insert("flake.lock".into(), lock);
+        git.work.insert("flake.lock".into(), content);
+    }
+    git.index.insert(path.clone(), PathContent::Gitlink(to));
+    if let Some(checkout) = git.checkouts.get_mut(&path).filter(|checkout| careful && !checkout.dirty) {
+        checkout.head = to;
+    }
     git.main = git.commit(Some(git.main), tree, format!("pin by hand {}\n", random.next()).as_bytes());
     git.by_hand += 1;
-    format!("{} is pinned to {} by hand", upstream.name, to.short())
+    format!("{name} is pinned to {} by hand, with the lock: {careful}", to.short())
+}
+
+/// The lock with one input moved; `None` where `flake.nix` names another revision.
+fn locked_by_hand(machine: &Machine, tree: &Tree, name: &str, to: ObjectId) -> Option<Vec<u8>> {
+    let file = |path: &str| match tree.get(&RepoPath::from(path)) {
+        Some(PathContent::File { content, .. }) => Some(content.clone()),
+        _ => None,
+    };
+    let (flake_nix, lock) = (file("flake.nix")?, Lock::parse(&file("flake.lock")?).ok()?);
+    let updates = BTreeMap::from([(vec![name.to_owned()], Update::Revision(to.to_string()))]);
+    let request =
+        Request { flake_nix: &flake_nix, dir: "", lock: Some(&lock), updates: &updates, strict: false };
+    let made = relock(request, &Flakes(&machine.upstreams)).ok()?;
+    let is_there = made.lock.root_inputs().any(|(input, node)| {
+        input == name && node.is_some_and(|node| made.lock.node(node).rev() == Some(&to.to_string()))
+    });
+    is_there.then(|| made.lock.to_json().into_bytes())
 }
 
 fn check_out(git: &mut Git, machine: &Machine, random: &mut Random) -> String {
@@ -279,7 +314,7 @@ pub(crate) fn calm(machine: &Machine) {
     }
     locked(&machine.bench).trouble = None;
     let mut git = locked(&machine.git);
-    if git.lock == Some(Lock::Foreign) {
+    if git.lock == Some(IndexLock::Foreign) {
         git.lock = None;
     }
     (git.detached, git.merging) = (None, false);

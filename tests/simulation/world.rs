@@ -5,7 +5,9 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use lambda_os::domain::event::Event;
 use lambda_os::domain::governance::ballot::Choice;
+use lambda_os::domain::heal::HealEnd;
 use lambda_os::domain::id::{ModuleName, ObjectId, ProposalId, RepoPath};
 use lambda_os::domain::proposal::Stage;
 use lambda_os::ops::status;
@@ -13,6 +15,7 @@ use lambda_os::ports::{Clock as _, FailureKind, PortError};
 
 use super::checks::{Checks, untouched};
 use super::fault::{Armed, Call, Counted, Dead, Fault, locked};
+use super::journal::entry;
 use super::machine::Machine;
 use super::people::People;
 use super::process::{Act, Done, run};
@@ -70,9 +73,9 @@ impl World {
         }
     }
 
-    /// How many verdicts there were, by their word.
-    pub(crate) fn verdicts(&self) -> &BTreeMap<&'static str, u64> {
-        &self.checks.verdicts
+    /// How often what was journalled.
+    pub(crate) fn said(&self) -> &BTreeMap<&'static str, u64> {
+        &self.checks.said
     }
 
     /// The lines of its journal.
@@ -116,7 +119,12 @@ impl World {
         if let Some(act) = self.intended.pop() {
             return act;
         }
-        let open: Vec<ProposalId> = self.checks.state().open_proposals().map(|(id, _)| *id).collect();
+        let state = self.checks.state();
+        let mut open: Vec<ProposalId> = state.open_proposals().map(|(id, _)| *id).collect();
+        if self.random.chance(6) {
+            // People also ask for what is over.
+            open = state.proposals.keys().copied().collect();
+        }
         let modules: Vec<ModuleName> =
             locked(&self.machine.upstreams).iter().map(|upstream| ModuleName::new(&upstream.name)).collect();
         let random = &mut self.random;
@@ -184,6 +192,11 @@ impl World {
             return Err(format!("{act:?} calls intact things damaged: {}", chain(error)));
         }
         self.checks.look(&self.machine)?;
+        if let End::Done(done) = &end {
+            for why in &done.left {
+                *self.deeds.entry(*why).or_default() += 1;
+            }
+        }
         if let End::Done(done) = &end
             && let Some(findings) = &done.findings
         {
@@ -228,18 +241,38 @@ impl World {
             if state.open_cycle.is_some() {
                 return Err("a cycle ended and is still open".to_owned());
             }
-            let written = locked(&self.machine.disk).lines.len() - before;
-            if state.open_apply.is_none() && written == 2 {
+            let written = self.said_anew(before);
+            if state.open_apply.is_none() && state.heals.open.is_none() && written == 2 {
                 return self.is_said(&done);
             }
             left -= 1;
             if left == 0 {
-                let open = &state.open_apply;
+                let (apply, heal) = (&state.open_apply, &state.heals.open);
+                let lines = locked(&self.machine.disk).lines[before..].to_vec();
+                let bodies: Vec<String> =
+                    lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
                 return Err(format!(
-                    "it does not come to rest: {written} entries in a cycle, open: {open:?}"
+                    "it does not come to rest, open: {apply:?}, {heal:?}; the last cycle wrote\n  {}",
+                    bodies.join("\n  ")
                 ));
             }
         }
+    }
+
+    /// How many entries there are after these, but for heals that were tried and not confirmed: those
+    /// are tried again in every cycle.
+    fn said_anew(&self, before: usize) -> usize {
+        let lines = locked(&self.machine.disk).lines[before..].to_vec();
+        let (mut written, mut tried) = (lines.len(), 0);
+        for read in lines.iter().filter_map(|line| entry(line).ok()) {
+            match read.event {
+                Event::HealStarted { .. } => tried = 1,
+                Event::VerifyFinished { .. } if tried > 0 => tried += 1,
+                Event::HealFinished { outcome: HealEnd::NotConfirmed, .. } => written -= tried + 1,
+                _ => tried = 0,
+            }
+        }
+        written
     }
 
     /// What is stuck is reported.
