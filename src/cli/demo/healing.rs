@@ -14,16 +14,18 @@ use serde::Serialize;
 
 use super::super::open::Open;
 use super::super::show::Paint;
-use super::super::{Exit, Failure, Global, report};
+use super::super::{Exit, Failure, Global, report, runners};
 use super::{cycle, shown, trust_a_throw_away_key};
 use crate::adapters::process::Invocation;
 use crate::daemon::stop::Stop;
 use crate::domain::governance::members::workspace_id;
+use crate::domain::health::Outcome;
 use crate::domain::id::{ModuleName, ObjectId};
 use crate::domain::report::{CycleReport, NotProposed};
 use crate::domain::text;
 use crate::ops::propose::{Ask, derive_one};
-use crate::ports::{Clock as _, Repository as _, Superproject as _};
+use crate::ops::verify::Committed;
+use crate::ports::{Clock as _, PortError, Repository as _, Superproject as _};
 use crate::sample::{Sample, SampleSpec};
 
 /// How many modules the second workspace has.
@@ -52,7 +54,7 @@ pub(super) struct Healing {
     /// The steps that ran.
     pub(super) steps: Vec<&'static str>,
     /// Why these.
-    pub(super) note: &'static str,
+    pub(super) note: String,
     /// The module whose upstream's newest commit breaks it.
     pub(super) culprit: &'static str,
     /// The module that was pinned to a broken revision by hand.
@@ -69,11 +71,20 @@ pub(super) fn heal(global: &Global, stop: &Stop, dir: &Path) -> Result<Healing, 
     let workspace = sample.superproject.clone();
     let on_sample = Global {
         workspace: Some(workspace.clone()),
-        config: Some(configure(&sample)?),
+        config: Some(configure(&sample, Steps::Nix)?),
         state_dir: Some(workspace.join(".git/lambda-os")),
         ..global.clone()
     };
     trust_a_throw_away_key(&on_sample)?;
+    let (steps, note) = match nix_can(&on_sample) {
+        Ok(()) => {
+            (Steps::Nix, "by this machine's Nix, and a program of the operator's in a sandbox".to_owned())
+        }
+        Err(why) => {
+            configure(&sample, Steps::Program)?;
+            (Steps::Program, format!("a program of the operator's in a sandbox; not by Nix: {why}"))
+        }
+    };
     let first = cycle(&on_sample, stop)?;
     for name in GOOD {
         sample.push_commit(name, "a good change")?;
@@ -85,8 +96,8 @@ pub(super) fn heal(global: &Global, stop: &Stop, dir: &Path) -> Result<Healing, 
     let third = cycle(&on_sample, stop)?;
     Ok(Healing {
         workspace,
-        steps: vec!["command"],
-        note: "a program of the operator's; eval, build and host need Nix and a host",
+        steps: steps.words(),
+        note,
         culprit: CULPRIT,
         broken: BROKEN,
         broken_at,
@@ -94,23 +105,81 @@ pub(super) fn heal(global: &Global, stop: &Stop, dir: &Path) -> Result<Healing, 
     })
 }
 
+/// Which steps verify the second workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Steps {
+    /// Nix evaluates and builds; the program looks at the files.
+    Nix,
+    /// The program alone.
+    Program,
+}
+
+impl Steps {
+    fn words(self) -> Vec<&'static str> {
+        match self {
+            Self::Nix => vec!["eval", "build", "command"],
+            Self::Program => vec!["command"],
+        }
+    }
+}
+
 /// The configuration of the second workspace, and the program that it names.
-fn configure(sample: &Sample) -> Result<PathBuf, Failure> {
+fn configure(sample: &Sample, steps: Steps) -> Result<PathBuf, Failure> {
     let check = sample.root.join("check");
     let config = sample.superproject.join(".git/lambda-os/config.toml");
     let program = toml::Value::String(check.to_string_lossy().into_owned());
-    let settings = format!(
+    let mut settings = format!(
         "# The upstreams of the sample are on this disk.\n[workspace]\nallow_local_urls = true\n\n\
-         [verify]\nsteps = [\"command\"]\n\n\
+         [verify]\nsteps = {:?}\n\n\
          # Exit 0 means healthy. It runs in a sandbox, and sees the module's files alone.\n\
-         [verify.command]\nprogram = [{program}, \"{{module}}\", \"{{path}}\"]\n"
+         [verify.command]\nprogram = [{program}, \"{{module}}\", \"{{path}}\"]\n",
+        steps.words()
     );
+    for module in sample.modules.iter().filter(|module| steps == Steps::Nix && !module.flake) {
+        let name = toml::Value::String(module.name.clone());
+        let _ = writeln!(settings, "\n# It is no flake.\n[modules.{name}]\nsteps = [\"command\"]");
+    }
     fs::write(&check, CHECK)
         .and_then(|()| fs::set_permissions(&check, fs::Permissions::from_mode(0o755)))
         .and_then(|()| fs::create_dir_all(config.with_file_name("")))
         .and_then(|()| fs::write(&config, settings))
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot write {}: {error}", shown(&config))))?;
     Ok(config)
+}
+
+/// Whether this machine's Nix can evaluate a module of the sample and build it in its sandbox; why not, as a
+/// clause.
+fn nix_can(global: &Global) -> Result<(), String> {
+    let open = Open::new(global).map_err(|failure| failure.message)?;
+    let said = |error: PortError| error.to_string();
+    let modules = open.repository.discover().map_err(said)?.modules;
+    let head = open.repository.head().map_err(said)?.ok_or("the sample has no commit")?;
+    let scene = Committed::read(&open.repository, &modules, head).map_err(said)?.as_it_is();
+    let placed = scene.modules.get(&ModuleName::new(BROKEN)).ok_or("the sample has no such module")?;
+    runners::with(&open, |runners| {
+        let evaluated = runners.evaluator.evaluate(&scene, &[placed]).pop().ok_or("it gave no answer")?;
+        if !matches!(evaluated.ran.run.outcome, Outcome::Passed { .. }) {
+            return Err(why(&evaluated.ran.run.outcome));
+        }
+        let built = runners.builder.build(&scene, placed, &evaluated.derivations);
+        match &built.ran.run.outcome {
+            // Healing goes back to what was verified strongly, or nowhere.
+            Outcome::Passed { weak: None } => Ok(()),
+            outcome => Err(why(outcome)),
+        }
+    })
+}
+
+fn why(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Passed { weak } => {
+            let weak = weak.as_deref().unwrap_or("it passed");
+            format!("what it builds would be weak: {}", text::clipped(&text::inert(weak), 200))
+        }
+        Outcome::Failed { reason, .. } | Outcome::TimedOut { reason } | Outcome::Unknown { reason } => {
+            text::clipped(&text::inert(reason), 200)
+        }
+    }
 }
 
 /// Somebody else moved a pin, in all its places but without a look at what it does; here it is pulled,
@@ -143,7 +212,7 @@ pub(super) fn told(healing: &Healing, paint: Paint) -> String {
         let _ = writeln!(told, "  {said}");
     };
     line(&format!("a second workspace, {MODULES} modules: {}", shown(&healing.workspace)));
-    line(&format!("each is verified by {}, in a sandbox ({})", healing.steps.join(", "), healing.note));
+    line(&format!("each is verified by {}: {}", healing.steps.join(", "), healing.note));
     line(&format!("at first: {}", report::verdicts(&first.findings)));
     line(&format!("then {} and {CULPRIT} moved upstream, and {CULPRIT} is broken there:", GOOD.join(", ")));
     for proposal in &second.findings.proposals {
