@@ -314,6 +314,7 @@ pub struct RawSandbox {
 /// `[verify.nix]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key that people set on its own")]
 pub struct RawNix {
     /// The `nix` program: a name that is looked for on `PATH`, or an absolute path.
     pub program: String,

@@ -7,6 +7,7 @@
 use crate::domain::audit::entry::Entry;
 use crate::domain::heal::HealCertificate;
 use crate::domain::id::{ChangeId, Cid, ProposalId};
+use crate::domain::proposal::{ProposalRecord, Verification};
 use crate::domain::state::State;
 use crate::ops::govern;
 use crate::ops::heal::standing::{self, Grant};
@@ -53,17 +54,23 @@ pub(super) fn certify(
             let certified = govern::certify(journal, state, governor, id, now_ms)?;
             let voters: Vec<&str> =
                 certified.proven.tally.approvals().map(|ballot| ballot.voter.as_str()).collect();
+            let verified = state.proposals.get(&id).and_then(ProposalRecord::verified);
             Ok(Warrant {
                 certificate: certified.certificate,
                 entry: certified.entry,
                 proposal: certified.proven.proposal,
                 change: certified.proven.change,
-                said: format!(
-                    "Approved by {}. Unverified: this version verifies nothing.",
-                    voters.join(", ")
-                ),
+                said: format!("Approved by {}. {}.", voters.join(", "), verified_as(verified)),
             })
         }
+    }
+}
+
+/// What the commit says of verification: what was verified is the tree that it is of, or nothing was.
+fn verified_as(verification: Option<Verification>) -> String {
+    match verification {
+        Some(Verification { claims, .. }) => format!("Verified: {claims}"),
+        None => "Unverified".to_owned(),
     }
 }
 

@@ -106,8 +106,8 @@ impl World {
             snapshot: SnapshotOptions::default(),
             detect: DetectOptions {
                 offline: false,
-                probe_timeout: Duration::from_secs(60),
-                fetch_timeout: Duration::from_secs(60),
+                probe_timeout: Duration::from_mins(1),
+                fetch_timeout: Duration::from_mins(1),
                 parallel: 2,
                 parallel_per_host: 2,
                 max_mirror_bytes: 1 << 30,

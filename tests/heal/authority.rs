@@ -58,7 +58,6 @@ fn a_heal_certificate_that_was_changed_is_an_integrity_failure_and_nothing_is_ap
     assert_eq!((world.head(), world.pin(&name)), (head, pin));
     let finished = world.entries("apply.finished").pop().expect("it is closed");
     assert_eq!(finished["body"]["outcome"], "undone");
-    // The program says so by its exit code as well.
     std::fs::write(&path, &good).expect("as it was");
     world.healed();
     world.assert_sound();
