@@ -7,6 +7,7 @@ use super::talk::Progress;
 use super::{Exit, Failure, Global, report, runners};
 use crate::adapters::journal::JournalWriter;
 use crate::adapters::lock::CycleLock;
+use crate::adapters::nix::Roots;
 use crate::daemon::stop::Stop;
 use crate::daemon::{self, Rhythm};
 use crate::domain::report::CycleReport;
@@ -57,7 +58,7 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
     govern(open, &mut journal)?;
     let mut state = journal.state().clone();
     open.add_holds(&mut state);
-    runners::with(open, |runners| {
+    let report = runners::with(open, |runners| {
         let mut world = World {
             repository: &open.repository,
             superproject: &open.repository,
@@ -68,7 +69,12 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
             stop: &|| stop.asked(),
         };
         cycle::run(&mut world, &state, &open.cycle_options(), cause)
-    })
+    })?;
+    // Builds that no verdict needs any more; what is left over is let go of next time.
+    if let Err(error) = Roots::new(&open.state_dir.roots()).prune(&journal.state().verdicts) {
+        tracing::warn!("{error}");
+    }
+    Ok(report)
 }
 
 /// Take in the ballots that were dropped into the inbox, and close what they decide against.
