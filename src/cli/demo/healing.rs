@@ -214,10 +214,17 @@ pub(super) fn told(healing: &Healing, paint: Paint) -> String {
     line(&format!("a second workspace, {MODULES} modules: {}", shown(&healing.workspace)));
     line(&format!("each is verified by {}: {}", healing.steps.join(", "), healing.note));
     line(&format!("at first: {}", report::verdicts(&first.findings)));
+    if let Some(row) = first.findings.health.iter().find(|row| row.needs_attention()) {
+        // Without a sandbox nothing is verified, and nothing is taken back.
+        let why = text::inert(row.verdict.reason().unwrap_or_default());
+        line(&format!("  {} {why}", paint.warn("because:")));
+        line("  install bubblewrap to see the rest; lambda-os doctor says what confines modules here");
+    }
     line(&format!("then {} and {CULPRIT} moved upstream, and {CULPRIT} is broken there:", GOOD.join(", ")));
     for proposal in &second.findings.proposals {
         let names: Vec<&str> = proposal.pins.iter().map(|pin| pin.module.as_str()).collect();
-        line(&format!("  {} {}: {}", paint.good("proposed together"), proposal.id.short(), names.join(", ")));
+        let word = if names.len() == 1 { "proposed" } else { "proposed together" };
+        line(&format!("  {} {}: {}", paint.good(word), proposal.id.short(), names.join(", ")));
     }
     for row in second.findings.not_proposed.iter().filter(|row| names(row, CULPRIT)) {
         line(&format!("  {}: {}", paint.warn("not proposed"), text::inert(&row.reason)));
