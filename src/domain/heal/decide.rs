@@ -131,6 +131,9 @@ fn regression(
     if let Some(reason) = facts.unclean.get(module) {
         return Err(Reason::Unclean { reason: reason.clone() });
     }
+    if let Some(reason) = facts.heals.tried_just_now(module, from, good.revision, &facts.now) {
+        return Err(Reason::NotConfirmed { reason });
+    }
     Ok(Course { module: module.clone(), from, to: good.revision, bad: record.evidence, good: good.evidence })
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BREAKER, HealEnd, HealLimits};
 use crate::domain::event::Event;
+use crate::domain::health::record::{MAX_STANDS_MS, TRANSIENT_STANDS_MS};
 use crate::domain::id::{Cid, ModuleName, ObjectId, ProposalId};
 use crate::domain::proposal::{ProposalRecord, Purpose};
 
@@ -252,6 +253,29 @@ impl Heals {
                 && tried.age_ms(now) < limits.window_ms
         };
         self.of(module).iter().filter(counts).count()
+    }
+
+    /// Why going back from here to there was not confirmed, when that was so lately that trying it again
+    /// would show the same: the wait doubles with each such try in a row, from a quarter of an hour to a day.
+    #[must_use]
+    pub fn tried_just_now(
+        &self,
+        module: &ModuleName,
+        from: ObjectId,
+        to: ObjectId,
+        now: &Now,
+    ) -> Option<String> {
+        let lifted = self.lifted.get(module).copied();
+        let same = |tried: &&Tried| {
+            tried.end == HealEnd::NotConfirmed
+                && (tried.heal.from, tried.heal.to) == (from, to)
+                && lifted.is_none_or(|lifted| tried.seq > lifted)
+        };
+        let in_a_row = self.of(module).iter().rev().take_while(same).count();
+        let newest = self.of(module).last().filter(|_| in_a_row > 0)?;
+        let doubled = TRANSIENT_STANDS_MS << (in_a_row - 1).min(10);
+        (newest.age_ms(now) < doubled.min(MAX_STANDS_MS))
+            .then(|| newest.reason.clone().unwrap_or_else(|| "it was tried a short while ago".to_owned()))
     }
 
     /// Whether one more heal that counts opens the breaker.

@@ -171,6 +171,27 @@ mod laws {
         heals.apply(seq + 1, wall_ms, &finished);
     }
 
+    #[test]
+    fn what_was_not_confirmed_is_not_tried_again_at_once_and_the_wait_doubles() {
+        let (module, mut heals) = (name(0), Heals::default());
+        let now = |minutes: i64| {
+            let wall_ms = DAY + minutes * 60_000;
+            let mono_ms = u64::try_from(wall_ms).unwrap();
+            Now { wall_ms, uptime: Uptime { boot: "boot".to_owned(), mono_ms } }
+        };
+        let waits = |heals: &Heals, to: u8, minutes: i64| {
+            heals.tried_just_now(&module, at(9), at(to), &now(minutes)).is_some()
+        };
+        assert!(!waits(&heals, 8, 0), "it was never tried");
+        heal(&mut heals, &module, 1, HealEnd::NotConfirmed, DAY, "boot");
+        assert!(waits(&heals, 8, 14) && !waits(&heals, 8, 16));
+        assert!(!waits(&heals, 7, 0), "another way back is another matter");
+        heal(&mut heals, &module, 3, HealEnd::NotConfirmed, DAY, "boot");
+        assert!(waits(&heals, 8, 29) && !waits(&heals, 8, 31));
+        heal(&mut heals, &module, 5, HealEnd::CutShort, DAY, "boot");
+        assert!(!waits(&heals, 8, 0), "something else came in between");
+    }
+
     fn facts<'a>(
         world: &'a World,
         floor: &'a dyn Fn(&ModuleName, ObjectId) -> Result<(), String>,
