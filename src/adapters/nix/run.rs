@@ -115,6 +115,12 @@ pub(super) fn run(task: &Task<'_>, bounds: Bounds, go_on: &mut dyn FnMut(&[u8]) 
         if let Err(error) = prlimit(Some(live.pid()), Resource::As, limit) {
             return lost(format!("the memory of {shown} cannot be bounded: {error}"));
         }
+        // Whoever attends to it may be killed: an evaluation without an end ends all the same.
+        let seconds = Some(bounds.deadline.as_secs().saturating_add(60));
+        let limit = Rlimit { current: seconds, maximum: seconds };
+        if let Err(error) = prlimit(Some(live.pid()), Resource::Cpu, limit) {
+            return lost(format!("the processor time of {shown} cannot be bounded: {error}"));
+        }
     }
     let mut streams = match live.take_output() {
         Ok((stdout, stderr)) => Streams { stdout: Sink::new(stdout), stderr: Sink::new(stderr) },
