@@ -58,7 +58,9 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
     govern(open, &mut journal)?;
     let mut state = journal.state().clone();
     open.add_holds(&mut state);
+    let mut verifies = false;
     let report = runners::with(open, |runners| {
+        verifies = runners.verify_anything();
         let mut world = World {
             repository: &open.repository,
             superproject: &open.repository,
@@ -71,7 +73,7 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
         cycle::run(&mut world, &state, &open.cycle_options(), cause)
     })?;
     // Builds that no verdict needs any more; what is left over is let go of next time.
-    if let Err(error) = Roots::new(&open.state_dir.roots()).prune(&journal.state().verdicts) {
+    if verifies && let Err(error) = Roots::new(&open.state_dir.roots()).prune(&journal.state().verdicts) {
         tracing::warn!("{error}");
     }
     Ok(report)

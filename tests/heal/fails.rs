@@ -113,7 +113,19 @@ fn not_knowing_is_no_failure_and_no_success() {
         },
     );
     assert!(matches!(world.left(&name), Reason::NotConfirmed { .. }));
-    // Unknown once it is there: put back.
+    // Nor tried again at once.
+    let tried = world.entries("heal.started").len();
+    assert!(matches!(world.left(&name), Reason::NotConfirmed { .. }));
+    assert_eq!(world.entries("heal.started").len(), tried);
+}
+
+#[test]
+fn what_is_not_known_once_it_is_there_is_put_back() {
+    let mut world = World::new();
+    let name = world.modules[0].clone();
+    world.cycle();
+    world.upgrade(&name, "broken: one");
+    let unknown = || Outcome::Unknown { reason: "no program".to_owned() };
     let seen = name.clone();
     world.fake.rule(move |asked| {
         if asked.module == seen && !asked.candidate && asked.state != "broken: one" {

@@ -1,4 +1,4 @@
-//! Running a [`Script`] inside a sandbox: the verb that is started there, by the supervisor alone.
+//! Running a script inside a sandbox: the verb that is started there, by the supervisor alone.
 //!
 //! It does what the script says and tells what became of it; it judges nothing. It shares the
 //! sandbox with the module's code, which must not speak in its name: nothing but it writes to its

@@ -4,7 +4,7 @@
 //! In: the plan, one commit of the superproject with the verdicts on it, and what runs the steps.
 //! Out: [`Candidates`]. A set of changes is derived as one change on the commit, as applying it
 //! would; the modules that see something else there are verified, and all others keep their
-//! verdicts. Which sets, [`combine`](crate::domain::combine) says.
+//! verdicts. Which sets, [`crate::domain::combine`] says.
 //!
 //! ```text
 //! reach   which modules each change has an influence on
