@@ -37,7 +37,9 @@ fn begun() -> (World, String, String) {
         let middle = before.midpoint(after);
         if cut_at(middle) { after = middle } else { before = middle }
     }
-    assert!(cut_at(after) && world.state().open_apply.is_some());
+    // One run may make a call more or less than another: it is somewhere near.
+    let begun = |at: usize| cut_at(at) && world.state().open_apply.is_some();
+    assert!((after.saturating_sub(3)..after + 9).any(begun), "no call near {after} leaves it begun");
     let started = world.entries("apply.started").pop().expect("it began");
     let cid = started["body"]["certificate"].as_str().expect("a cid").to_owned();
     (world, name, cid)
