@@ -23,8 +23,8 @@ use crate::config::effective;
 use crate::config::load::WORKSPACE_FILE;
 use crate::domain::governance::key::PublicKey;
 use crate::domain::governance::members::{Members, workspace_id};
-use crate::domain::governance::policy::Policy;
 use crate::domain::id::{Cid, ObjectId};
+use crate::domain::policy::Policy;
 use crate::ops::{govern, trust};
 use crate::ports::Repository as _;
 

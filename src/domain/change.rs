@@ -40,6 +40,43 @@ pub struct Delta {
     /// For a change that is no pin's: the files that change, by path. Absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileDelta>,
+    /// For a change of the rules themselves: the document that takes the place of another. Then
+    /// nothing of the workspace changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<DocumentDelta>,
+}
+
+/// A document that this workspace is governed by, from one to another. Both are stored by content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentDelta {
+    /// Which.
+    pub kind: DocumentKind,
+    /// The one in force, and it must be for the change to be this one.
+    pub old: Cid,
+    /// The one that shall be.
+    pub new: Cid,
+}
+
+/// The documents that a workspace is governed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DocumentKind {
+    /// Who decides.
+    Members,
+    /// By which rules.
+    Policy,
+}
+
+impl DocumentKind {
+    /// The word that people and scripts see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Members => "members",
+            Self::Policy => "policy",
+        }
+    }
 }
 
 /// One file of the superproject's own tree, from one content to another. The bytes are stored by

@@ -113,12 +113,24 @@ pub enum Event {
         members: Cid,
         /// Its epoch.
         epoch: u64,
+        /// The proposal that is enacted by it; absent for the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        enacts: Option<ProposalId>,
+        /// The certificate that it rests on, in `objects/`; absent for the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate: Option<Cid>,
     },
     /// From here on proposals are judged by this policy.
     #[serde(rename = "policy.adopted")]
     PolicyAdopted {
         /// The policy, in `objects/`.
         policy: Cid,
+        /// The proposal that is enacted by it; absent for the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        enacts: Option<ProposalId>,
+        /// The certificate that it rests on, in `objects/`; absent for the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate: Option<Cid>,
     },
     /// A proposal was made.
     #[serde(rename = "proposal.made")]
@@ -344,11 +356,62 @@ pub enum Event {
         /// The contents, in `objects/`.
         contents: Vec<Cid>,
     },
+    /// The policy's rules looked at what a proposal makes of the workspace.
+    #[serde(rename = "proposal.judged")]
+    ProposalJudged {
+        /// Which proposal.
+        proposal: ProposalId,
+        /// The tree that was judged.
+        tree: ObjectId,
+        /// What they found, in `objects/`: a list of [`super::policy::Finding`].
+        findings: Cid,
+        /// Why it is denied, each a sentence.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        denied: Vec<String>,
+        /// Whether a finding asks for a person's look.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        review: bool,
+    },
+    /// A program decided over a proposal: executed again on the same input it gives the same.
+    #[serde(rename = "proposal.decided")]
+    ProposalDecided {
+        /// Which proposal.
+        proposal: ProposalId,
+        /// The program, in `objects/`.
+        program: Cid,
+        /// What it was given, in `objects/`.
+        input: Cid,
+        /// What it gave, in `objects/`.
+        output: Cid,
+        /// How much fuel it took.
+        fuel: u64,
+        /// `approve`, `reject` or `wait`.
+        verdict: String,
+        /// Why, as it says.
+        reason: String,
+    },
+    /// A key counts for nothing any more: from this entry on, in this journal.
+    #[serde(rename = "key.revoked")]
+    KeyRevoked {
+        /// Its fingerprint, `SHA256:…`.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+    /// A person stopped everything: nothing is enacted, healed or applied.
+    #[serde(rename = "all.held")]
+    AllHeld {
+        /// Why.
+        reason: String,
+    },
+    /// A person let go of everything that was stopped.
+    #[serde(rename = "all.unheld")]
+    AllUnheld {},
 }
 
 impl Event {
     /// The types that this program knows, in the order of the variants.
-    pub const TYPES: [&'static str; 29] = [
+    pub const TYPES: [&'static str; 34] = [
         "journal.opened",
         "journal.recovered",
         "cycle.started",
@@ -378,6 +441,11 @@ impl Event {
         "heal.stopped",
         "task.finished",
         "proposal.contents",
+        "proposal.judged",
+        "proposal.decided",
+        "key.revoked",
+        "all.held",
+        "all.unheld",
     ];
 
     /// The entry's `type`.
@@ -413,6 +481,11 @@ impl Event {
             Self::HealStopped { .. } => "heal.stopped",
             Self::TaskFinished { .. } => "task.finished",
             Self::ProposalContents { .. } => "proposal.contents",
+            Self::ProposalJudged { .. } => "proposal.judged",
+            Self::ProposalDecided { .. } => "proposal.decided",
+            Self::KeyRevoked { .. } => "key.revoked",
+            Self::AllHeld { .. } => "all.held",
+            Self::AllUnheld {} => "all.unheld",
         }
     }
 
@@ -425,8 +498,18 @@ impl Event {
             Self::DriftFound { drift, .. } => vec![("drift", *drift)],
             Self::DetectFinished { upgrades } => vec![("upgrades", *upgrades)],
             Self::CycleFinished { report, .. } => report.iter().map(|report| ("report", *report)).collect(),
-            Self::MembersTrusted { members, .. } => vec![("members", *members)],
-            Self::PolicyAdopted { policy } => vec![("policy", *policy)],
+            Self::MembersTrusted { members, enacts, certificate, .. } => {
+                in_force("members", *members, *enacts, *certificate)
+            }
+            Self::PolicyAdopted { policy, enacts, certificate } => {
+                in_force("policy", *policy, *enacts, *certificate)
+            }
+            Self::ProposalJudged { proposal, findings, .. } => {
+                vec![("proposal", proposal.0), ("findings", *findings)]
+            }
+            Self::ProposalDecided { proposal, program, input, output, .. } => {
+                vec![("proposal", proposal.0), ("program", *program), ("input", *input), ("output", *output)]
+            }
             Self::ProposalMade { proposal, change, supersedes, .. } => {
                 let mut named = vec![("proposal", proposal.0), ("change", change.0)];
                 named.extend(supersedes.map(|before| ("proposal", before.0)));
@@ -477,9 +560,25 @@ impl Event {
             | Self::UpstreamMoved { .. }
             | Self::ModuleHeld { .. }
             | Self::ModuleUnheld { .. }
-            | Self::VerifyAdopted { .. } => Vec::new(),
+            | Self::VerifyAdopted { .. }
+            | Self::KeyRevoked { .. }
+            | Self::AllHeld { .. }
+            | Self::AllUnheld {} => Vec::new(),
         }
     }
+}
+
+/// A document with what put it in force.
+fn in_force(
+    kind: &'static str,
+    document: Cid,
+    enacts: Option<ProposalId>,
+    certificate: Option<Cid>,
+) -> Vec<(&'static str, Cid)> {
+    let mut named = vec![(kind, document)];
+    named.extend(enacts.map(|proposal| ("proposal", proposal.0)));
+    named.extend(certificate.map(|certificate| ("certificate", certificate)));
+    named
 }
 
 #[cfg(test)]
@@ -515,8 +614,13 @@ mod tests {
             },
             Event::ModuleHeld { module: module.clone(), reason: "r".to_owned() },
             Event::ModuleUnheld { module: module.clone(), accepted: None },
-            Event::MembersTrusted { members: cid, epoch: 1 },
-            Event::PolicyAdopted { policy: cid },
+            Event::MembersTrusted {
+                members: cid,
+                epoch: 2,
+                enacts: Some(ProposalId(cid)),
+                certificate: Some(cid),
+            },
+            Event::PolicyAdopted { policy: cid, enacts: Some(ProposalId(cid)), certificate: Some(cid) },
             Event::ProposalMade {
                 proposal: ProposalId(cid),
                 change: ChangeId(cid),
@@ -594,6 +698,25 @@ mod tests {
             Event::HealStopped { bad: 4, limit: 3 },
             Event::TaskFinished { proposal: Some(ProposalId(cid)), evidence: cid, log: Some(cid) },
             Event::ProposalContents { proposal: ProposalId(cid), contents: vec![cid, cid] },
+            Event::ProposalJudged {
+                proposal: ProposalId(cid),
+                tree: to,
+                findings: cid,
+                denied: vec!["d".to_owned()],
+                review: true,
+            },
+            Event::ProposalDecided {
+                proposal: ProposalId(cid),
+                program: cid,
+                input: cid,
+                output: cid,
+                fuel: 1,
+                verdict: "approve".to_owned(),
+                reason: "r".to_owned(),
+            },
+            Event::KeyRevoked { key: "SHA256:x".to_owned(), reason: "r".to_owned() },
+            Event::AllHeld { reason: "r".to_owned() },
+            Event::AllUnheld {},
         ];
         for (event, listed) in all.iter().zip(Event::TYPES) {
             let value = serde_json::to_value(event).unwrap();

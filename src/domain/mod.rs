@@ -47,6 +47,8 @@ pub mod proposal;
 
 pub mod packet;
 
+pub mod policy;
+
 pub mod governance;
 
 pub mod heal;

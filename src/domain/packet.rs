@@ -119,7 +119,11 @@ impl Packet {
             return Err(PacketError::OtherChange { stated: packet.proposal.change, found });
         }
         let files = &packet.delta.files;
-        if packet.v != version_of(&packet.delta) || (packet.purpose == Purpose::Command) == files.is_empty() {
+        if packet.v != version_of(&packet.delta)
+            || (packet.purpose == Purpose::Command) == files.is_empty()
+            || packet.purpose == Purpose::Amend
+            || packet.delta.document.is_some()
+        {
             return Err(PacketError::Shape("its version or purpose is not that of its change".to_owned()));
         }
         for (what, found, most) in [
@@ -190,6 +194,7 @@ mod tests {
             }],
             edits: Vec::new(),
             files: Vec::new(),
+            document: None,
         };
         let proposal = Proposal {
             v: PROPOSAL_VERSION,

@@ -68,6 +68,8 @@ pub enum Purpose {
     Heal,
     /// What a program of the operator's changed.
     Command,
+    /// Put another members document or policy in force.
+    Amend,
 }
 
 impl Purpose {
@@ -80,6 +82,7 @@ impl Purpose {
             Self::Rollback => "rollback",
             Self::Heal => "heal",
             Self::Command => "command",
+            Self::Amend => "amend",
         }
     }
 
@@ -89,7 +92,7 @@ impl Purpose {
     pub fn is_asked_for(self) -> bool {
         match self {
             Self::Upgrade | Self::Realign => false,
-            Self::Rollback | Self::Heal | Self::Command => true,
+            Self::Rollback | Self::Heal | Self::Command | Self::Amend => true,
         }
     }
 }
@@ -149,6 +152,11 @@ pub enum Stage {
     Applied {
         /// The commit that brought it there.
         commit: ObjectId,
+    },
+    /// Its document is in force.
+    Enacted {
+        /// Sequence of the entry that put it in force.
+        seq: u64,
     },
     /// It was begun, and what is there now is neither its start nor its end.
     Stuck {
@@ -237,11 +245,49 @@ pub struct ProposalRecord {
     /// What was verified of it; of another tree than `tree` when the base moved since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
+    /// What the policy's rules found in it, newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Judged>,
+    /// What a program decided over it, newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<Decided>,
     /// What the program did that made it: [`super::task::TaskEvidence`], in `objects/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Cid>,
     /// Where it is in its life.
     pub stage: Stage,
+}
+
+/// What the policy's rules found in a proposal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// The tree that was judged.
+    pub tree: ObjectId,
+    /// The findings, in `objects/`: a list of [`super::policy::Finding`].
+    pub findings: Cid,
+    /// Why it is denied, each a sentence; empty when nothing denies it.
+    pub denied: Vec<String>,
+    /// Whether a finding asks for a person's look.
+    pub review: bool,
+}
+
+/// What a program decided over a proposal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// Sequence of the entry.
+    pub seq: u64,
+    /// The program, by the identity of its bytes.
+    pub program: Cid,
+    /// What it was given, in `objects/`.
+    pub input: Cid,
+    /// What it gave, in `objects/`.
+    pub output: Cid,
+    /// How much fuel it took.
+    pub fuel: u64,
+    /// `approve`, `reject` or `wait`.
+    pub verdict: String,
+    /// Why, as it says.
+    pub reason: String,
 }
 
 /// A proposal whose tree was verified, and holds.

@@ -9,7 +9,7 @@ use super::heal::Heals;
 use super::health::{VerdictRecord, Verdicts};
 use super::id::{Cid, ModuleName, ObjectId, ProposalId};
 use super::plan::PinMove;
-use super::proposal::{Closure, ProposalRecord, Proposals, Stage, Verification};
+use super::proposal::{Closure, Decided, Judged, ProposalRecord, Proposals, Stage, Verification};
 
 /// What one must remember from earlier cycles.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -45,6 +45,12 @@ pub struct State {
     /// The newest combination of changes that was verified.
     #[serde(default)]
     pub candidates: Option<TriedCandidates>,
+    /// Keys that count for nothing any more, by fingerprint: since which entry.
+    #[serde(default)]
+    pub revoked: BTreeMap<String, u64>,
+    /// Why everything is held: nothing is enacted, healed or applied before a person lets go.
+    #[serde(default)]
+    pub stopped: Option<String>,
     /// What was healed, what is under way, which revisions are bad and which modules frozen.
     #[serde(default)]
     pub heals: Heals,
@@ -164,10 +170,19 @@ impl State {
                     seen.rewritten_to = None;
                 }
             }
-            Event::MembersTrusted { members, epoch } => {
+            Event::MembersTrusted { members, epoch, enacts, .. } => {
                 self.members = Some(InForce { document: *members, epoch: *epoch });
+                self.enacted(seq, *enacts);
             }
-            Event::PolicyAdopted { policy } => self.policy = Some(*policy),
+            Event::PolicyAdopted { policy, enacts, .. } => {
+                self.policy = Some(*policy);
+                self.enacted(seq, *enacts);
+            }
+            Event::KeyRevoked { key, .. } => {
+                self.revoked.entry(key.clone()).or_insert(seq);
+            }
+            Event::AllHeld { reason } => self.stopped = Some(reason.clone()),
+            Event::AllUnheld {} => self.stopped = None,
             Event::VerifyFinished {
                 module,
                 revision,
@@ -206,11 +221,20 @@ impl State {
             | Event::TaskFinished { .. }
             | Event::ProposalDerived { .. }
             | Event::ProposalVerified { .. }
+            | Event::ProposalJudged { .. }
+            | Event::ProposalDecided { .. }
             | Event::ProposalClosed { .. }
             | Event::BallotCast { .. }
             | Event::ProposalCertified { .. }
             | Event::ApplyStarted { .. }
             | Event::ApplyFinished { .. } => self.apply_to_proposal(seq, wall_ms, event),
+        }
+    }
+
+    /// The document of a proposal is in force.
+    fn enacted(&mut self, seq: u64, proposal: Option<ProposalId>) {
+        if let Some(record) = proposal.and_then(|proposal| self.proposals.get_mut(&proposal)) {
+            record.stage = Stage::Enacted { seq };
         }
     }
 
@@ -257,6 +281,8 @@ impl State {
                     certificate: None,
                     certified_wall_ms: None,
                     verification: None,
+                    judged: None,
+                    decided: None,
                     evidence: None,
                     stage: Stage::Open,
                 };
@@ -269,9 +295,11 @@ impl State {
                 }
                 self.proposals.insert(*proposal, record);
             }
-            Event::ProposalDerived { .. } | Event::ProposalVerified { .. } | Event::TaskFinished { .. } => {
-                self.apply_beside(event);
-            }
+            Event::ProposalDerived { .. }
+            | Event::ProposalVerified { .. }
+            | Event::ProposalJudged { .. }
+            | Event::ProposalDecided { .. }
+            | Event::TaskFinished { .. } => self.apply_beside(seq, event),
             Event::ProposalClosed { proposal, outcome, by, reason } => {
                 let Some(record) = self.proposals.get_mut(proposal) else { return };
                 record.stage = Stage::Closed { outcome: *outcome, by: *by, reason: reason.clone() };
@@ -317,11 +345,30 @@ impl State {
     }
 
     /// What an entry about a proposal's tree, or about what is known of it, changes.
-    fn apply_beside(&mut self, event: &Event) {
+    fn apply_beside(&mut self, seq: u64, event: &Event) {
         match event {
             Event::TaskFinished { proposal, evidence, .. } => {
                 if let Some(record) = proposal.and_then(|proposal| self.proposals.get_mut(&proposal)) {
                     record.evidence = Some(*evidence);
+                }
+            }
+            Event::ProposalJudged { proposal, tree, findings, denied, review } => {
+                if let Some(record) = self.proposals.get_mut(proposal) {
+                    let (tree, findings, review) = (*tree, *findings, *review);
+                    record.judged = Some(Judged { tree, findings, denied: denied.clone(), review });
+                }
+            }
+            Event::ProposalDecided { proposal, program, input, output, fuel, verdict, reason } => {
+                if let Some(record) = self.proposals.get_mut(proposal) {
+                    record.decided = Some(Decided {
+                        seq,
+                        program: *program,
+                        input: *input,
+                        output: *output,
+                        fuel: *fuel,
+                        verdict: verdict.clone(),
+                        reason: reason.clone(),
+                    });
                 }
             }
             Event::ProposalDerived { proposal, base, tree } => {

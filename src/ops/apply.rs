@@ -165,6 +165,7 @@ fn must_be_open(case: &Case) -> PortResult<()> {
     match &case.record.stage {
         Stage::Open => Ok(()),
         Stage::Applied { commit } => over(format!("it was applied already, as {}", commit.short())),
+        Stage::Enacted { seq } => over(format!("it is in force already, by entry {seq}")),
         Stage::Applying { .. } => over("applying it began and its end is not known".to_owned()),
         Stage::Stuck { reason } => over(format!("it is stuck: {reason}")),
         Stage::Closed { outcome, by, .. } => {

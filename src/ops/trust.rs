@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::domain::event::Event;
 use crate::domain::governance::key::PublicKey;
 use crate::domain::governance::members::{Members, Principal, is_name};
-use crate::domain::governance::policy::Policy;
+use crate::domain::policy::Policy;
 use crate::domain::state::State;
 use crate::domain::text;
 use crate::ports::{FailureKind, Journal, PortError, PortResult};
@@ -29,7 +29,7 @@ pub fn founding(workspace: String, trusted: &[(String, PublicKey)]) -> PortResul
         }
         principals.entry(name).or_default().push(key.clone());
     }
-    let principals = principals.into_iter().map(|(name, keys)| Principal { name: name.to_owned(), keys });
+    let principals = principals.into_iter().map(|(name, keys)| Principal::with_keys(name.to_owned(), keys));
     Members::founding(workspace, principals.collect()).map_err(|error| {
         PortError::failed("cannot trust these keys together").kind(FailureKind::Usage).because(error)
     })
@@ -47,9 +47,10 @@ pub fn trust(journal: &mut dyn Journal, state: &State, members: &Members, policy
     let unwritable = |error| PortError::failed("cannot write down who decides").because(error);
     if state.policy.is_none() {
         let policy = journal.store(&policy.to_canonical().map_err(unwritable)?)?;
-        journal.append("policy", &Event::PolicyAdopted { policy })?;
+        journal.append("policy", &Event::PolicyAdopted { policy, enacts: None, certificate: None })?;
     }
     let document = journal.store(&members.to_canonical().map_err(unwritable)?)?;
-    let event = Event::MembersTrusted { members: document, epoch: members.epoch };
+    let event =
+        Event::MembersTrusted { members: document, epoch: members.epoch, enacts: None, certificate: None };
     journal.append("members", &event).map(|_| ())
 }

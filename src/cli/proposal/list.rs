@@ -126,6 +126,7 @@ pub(super) fn word(stage: &Stage) -> &'static str {
         Stage::Open => "open",
         Stage::Applying { .. } => "applying",
         Stage::Applied { .. } => "applied",
+        Stage::Enacted { .. } => "enacted",
         Stage::Stuck { .. } => "stuck",
         Stage::Closed { outcome, .. } => outcome.as_str(),
     }
@@ -135,6 +136,9 @@ pub(super) fn word(stage: &Stage) -> &'static str {
 fn pins(record: &ProposalRecord) -> String {
     if record.purpose == Purpose::Command {
         return record.notes.first().map_or_else(|| "files".to_owned(), |note| text::clipped(note, 100));
+    }
+    if record.purpose == Purpose::Amend {
+        return record.notes.first().map_or_else(|| "the rules".to_owned(), |note| text::clipped(note, 100));
     }
     let moves: Vec<String> = record
         .pins

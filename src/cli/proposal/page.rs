@@ -297,6 +297,7 @@ fn stage(record: &ProposalRecord) -> String {
     match &record.stage {
         Stage::Open | Stage::Applying { .. } => word.to_owned(),
         Stage::Applied { commit } => format!("{word} by {commit}"),
+        Stage::Enacted { seq } => format!("{word} by entry {seq}"),
         Stage::Closed { by: Some(by), reason, .. } => format!("{word} by {by}: {}", text::inert(reason)),
         Stage::Stuck { reason } | Stage::Closed { by: None, reason, .. } => {
             format!("{word}: {}", text::inert(reason))

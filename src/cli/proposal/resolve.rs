@@ -92,6 +92,8 @@ mod tests {
             certificate: None,
             certified_wall_ms: None,
             verification: None,
+            judged: None,
+            decided: None,
             evidence: None,
             stage,
         }

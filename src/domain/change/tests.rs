@@ -84,6 +84,7 @@ fn delta_of_a_pin() -> Delta {
             new: None,
         }],
         files: Vec::new(),
+        document: None,
     }
 }
 

@@ -20,7 +20,8 @@
 //! One `key: value` a line in exactly this order, ended by a line feed; `pin` stands once for each
 //! pin, then `file` once for each file of a change that is no pin's, with the identities of what
 //! stands there (`none` for nothing) and of what shall, and `+x` behind those of executable files:
-//! `file: bafkrei… -> bafkrei… at docs/README.md`. A line `reason: …` may follow as the last. There is one rendering, and the parser takes
+//! `file: bafkrei… -> bafkrei… at docs/README.md`. A change of the rules themselves has the line
+//! `document: members bafkrei… -> bafkrei…` there. A line `reason: …` may follow as the last. There is one rendering, and the parser takes
 //! nothing else: a text that two readers could understand differently is no ballot.
 //!
 //! A [`SignedBallot`] is the text followed by its armored SSH signature (see [`super::signature`]),
@@ -35,7 +36,7 @@ use super::key::PublicKey;
 use super::members::is_name;
 use super::signature::{self, MAX_ARMOR, SignatureError};
 use crate::domain::canonical::MAX_SAFE;
-use crate::domain::change::{Delta, FileDelta};
+use crate::domain::change::{Delta, DocumentDelta, DocumentKind, FileDelta};
 use crate::domain::id::{ChangeId, Cid, ModuleName, ObjectId, ProposalId, RepoPath};
 use crate::domain::moment::Moment;
 use crate::domain::plan::PinMove;
@@ -98,6 +99,8 @@ pub struct Ballot {
     pub pins: Vec<PinMove>,
     /// The files that change beside what pins change, by path.
     pub files: Vec<FileDelta>,
+    /// The document that takes the place of another.
+    pub document: Option<DocumentDelta>,
     /// What the proposal does.
     pub change: ChangeId,
     /// Which proposal.
@@ -187,6 +190,9 @@ impl fmt::Display for Ballot {
             let old = old.map_or_else(|| NOTHING.to_owned(), |old| old.to_string());
             writeln!(f, "file: {old} -> {new} at {path}")?;
         }
+        if let Some(DocumentDelta { kind, old, new }) = &self.document {
+            writeln!(f, "document: {} {old} -> {new}", kind.as_str())?;
+        }
         writeln!(f, "change: {}", self.change)?;
         writeln!(f, "proposal: {}", self.proposal)?;
         writeln!(f, "policy: {}", self.policy)?;
@@ -264,11 +270,19 @@ impl FromStr for Ballot {
             let wrong = || BallotError::Value { key: "file", value: file.to_owned() };
             files.push(read_file(file).ok_or_else(wrong)?);
         }
+        let document = match lines.optional("document") {
+            None => None,
+            Some(document) => {
+                let wrong = || BallotError::Value { key: "document", value: document.to_owned() };
+                Some(read_document(document).ok_or_else(wrong)?)
+            }
+        };
         let ballot = Self {
             workspace,
             seen_base,
             pins,
             files,
+            document,
             change: lines.parsed("change")?,
             proposal: lines.parsed("proposal")?,
             policy: lines.parsed("policy")?,
@@ -321,6 +335,21 @@ fn read_file(value: &str) -> Option<FileDelta> {
         return None;
     }
     Some(FileDelta { path: words.next()?.parse().ok()?, old, new })
+}
+
+/// `KIND OLD -> NEW`.
+fn read_document(value: &str) -> Option<DocumentDelta> {
+    let mut words = value.splitn(4, ' ');
+    let kind = match words.next()? {
+        "members" => DocumentKind::Members,
+        "policy" => DocumentKind::Policy,
+        _ => return None,
+    };
+    let old = words.next()?.parse().ok()?;
+    if words.next()? != "->" {
+        return None;
+    }
+    Some(DocumentDelta { kind, old, new: words.next()?.parse().ok()? })
 }
 
 /// The lines that are still to be read.

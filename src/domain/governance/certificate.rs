@@ -195,6 +195,9 @@ pub fn verify(certificate: &Certificate, trusted: &Cid) -> Result<Proven, Certif
         proposal,
         pins: &pins,
         files: &delta.files,
+        document: delta.document,
+        // What narrowed was looked at when it was made, and is again when it is enacted.
+        narrowed: &[],
         members: &certificate.members,
         policy: certificate.policy,
         base: certificate.base,

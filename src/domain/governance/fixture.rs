@@ -6,13 +6,13 @@ use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use super::ballot::{Ballot, Choice, SignedBallot, VerifiedBallot, pins_of};
 use super::key::PublicKey;
 use super::members::{Members, Principal};
-use super::policy::Policy;
 use super::signature::{self, NAMESPACE};
 use super::tally::{Question, Received};
 use crate::domain::change::{DELTA_VERSION, Delta, FileContent, FileDelta, PinDelta, Revision};
 use crate::domain::id::{Cid, ModuleName, ObjectId, ProposalId};
 use crate::domain::moment::Moment;
 use crate::domain::plan::PinMove;
+use crate::domain::policy::Policy;
 use crate::domain::proposal::{PROPOSAL_VERSION, Proposal, Track};
 
 pub(in crate::domain) fn commit(byte: u8) -> ObjectId {
@@ -34,7 +34,7 @@ pub(in crate::domain) fn members(count: u8) -> Members {
         if at == 0 {
             keys.push(key(101));
         }
-        Principal { name: name(at), keys }
+        Principal::with_keys(name(at), keys)
     };
     Members::founding("workspace".to_owned(), (0..count).map(principal).collect()).unwrap()
 }
@@ -57,6 +57,7 @@ pub(in crate::domain) fn delta(to: u8) -> Delta {
         pins: vec![pin],
         edits: Vec::new(),
         files: Vec::new(),
+        document: None,
     }
 }
 
@@ -113,6 +114,8 @@ impl World {
             proposal: &self.proposal,
             pins: &self.pins,
             files: &self.delta.files,
+            document: self.delta.document,
+            narrowed: &[],
             members: &self.members,
             policy: self.proposal.policy,
             base: commit(9),
@@ -128,6 +131,7 @@ impl World {
             seen_base: commit(9),
             pins: self.pins.clone(),
             files: self.delta.files.clone(),
+            document: self.delta.document,
             change: self.proposal.change,
             proposal: self.id(),
             policy: self.proposal.policy,

@@ -15,8 +15,6 @@ pub mod signature;
 
 pub mod members;
 
-pub mod policy;
-
 pub mod ballot;
 
 pub mod tally;

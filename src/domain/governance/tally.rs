@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::ballot::{Ballot, Choice, VerifiedBallot};
 use super::members::{Members, TrackRule};
-use crate::domain::change::FileDelta;
+use crate::domain::change::{DocumentDelta, FileDelta};
 use crate::domain::id::{Cid, ObjectId, ProposalId, RepoPath};
 use crate::domain::plan::PinMove;
 use crate::domain::proposal::Proposal;
@@ -36,6 +36,10 @@ pub struct Question<'a> {
     pub pins: &'a [PinMove],
     /// The files it changes beside what pins change, by path.
     pub files: &'a [FileDelta],
+    /// The document that takes the place of another.
+    pub document: Option<DocumentDelta>,
+    /// What holds it up or stops it beside the ballots.
+    pub narrowed: &'a [Narrowing],
     /// Who decides.
     pub members: &'a Members,
     /// The policy in force.
@@ -48,6 +52,41 @@ pub struct Question<'a> {
     pub certified_ms: Option<i64>,
     /// Now, Unix milliseconds.
     pub now_ms: i64,
+}
+
+/// What holds a proposal up or stops it, whatever the ballots say: it only ever narrows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Narrowing {
+    /// What does.
+    pub by: NarrowedBy,
+    /// How much.
+    pub verdict: Narrower,
+    /// Why, a sentence without a final stop.
+    pub reason: String,
+}
+
+/// What narrows beside ballots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NarrowedBy {
+    /// A rule of the policy.
+    Policy,
+    /// The program that the policy or the track names.
+    Program,
+    /// A freeze window.
+    Freeze,
+    /// The members document.
+    Members,
+}
+
+/// How much it narrows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Narrower {
+    /// It may pass by itself: until then the proposal is pending.
+    Wait,
+    /// The proposal is rejected.
+    Reject,
 }
 
 /// A ballot as it is put to the tally: what verifying its signature gave.
@@ -76,6 +115,9 @@ pub struct Tally {
     pub missing: Vec<String>,
     /// When it may be enacted at the earliest, Unix milliseconds; only when approved.
     pub earliest_enactment_ms: Option<i64>,
+    /// What holds it up or stops it beside the ballots, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub narrowed: Vec<Narrowing>,
     /// Why nobody can decide at present, as a sentence; then it is pending whatever the ballots say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<String>,
@@ -162,6 +204,9 @@ pub enum Uncounted {
     /// It names other files than the change has, or other contents of them.
     #[error("it names other files than the change has, or other contents")]
     OtherFiles,
+    /// It names another document than the change puts in force, or none.
+    #[error("it names another document than the change puts in force")]
+    OtherDocument,
     /// It was made under another policy.
     #[error("it was made under another policy")]
     OtherPolicy,
@@ -266,6 +311,9 @@ fn about(question: &Question<'_>, verified: &VerifiedBallot) -> Result<(), Uncou
     }
     if ballot.files != question.files {
         return Err(Uncounted::OtherFiles);
+    }
+    if ballot.document != question.document {
+        return Err(Uncounted::OtherDocument);
     }
     if ballot.policy != question.policy || question.proposal.policy != question.policy {
         return Err(Uncounted::OtherPolicy);
@@ -407,8 +455,10 @@ impl Count<'_> {
         let approvals = of(&[Choice::Approve]);
         let rejections = of(&[Choice::Reject, Choice::Veto]);
         let principals = question.members.principals.len();
-        let rule = question.members.tracks.get(&question.proposal.track).copied();
+        let rule = question.members.tracks.get(&question.proposal.track);
         let state = state(question, rule, approvals, rejections);
+        let mut narrowed = question.narrowed.to_vec();
+        narrowed.sort();
         let earliest_enactment_ms = match (state, rule) {
             (TallyState::Approved, Some(rule)) => {
                 Some(question.certified_ms.unwrap_or(question.now_ms).saturating_add(rule.delay_ms))
@@ -425,6 +475,7 @@ impl Count<'_> {
             counted: self.counted,
             ignored: self.ignored,
             earliest_enactment_ms,
+            narrowed,
             unanswered: None,
         }
     }
@@ -432,16 +483,19 @@ impl Count<'_> {
 
 fn state(
     question: &Question<'_>,
-    rule: Option<TrackRule>,
+    rule: Option<&TrackRule>,
     approvals: usize,
     rejections: usize,
 ) -> TallyState {
     if question.now_ms > question.proposal.expires_ms {
         return TallyState::Expired;
     }
+    if question.narrowed.iter().any(|one| one.verdict == Narrower::Reject) {
+        return TallyState::Rejected;
+    }
     let Some(rule) = rule else { return TallyState::Pending };
     let threshold = usize::try_from(rule.threshold).unwrap_or(usize::MAX);
-    if approvals >= threshold {
+    if approvals >= threshold && question.narrowed.is_empty() {
         TallyState::Approved
     } else if question.members.principals.len().saturating_sub(rejections) < threshold {
         TallyState::Rejected

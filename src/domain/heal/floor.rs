@@ -4,8 +4,8 @@
 //! every way to a heal asks here all the same, when it decides, when it certifies and when it goes
 //! on after a crash.
 
-use crate::domain::governance::policy::Policy;
 use crate::domain::id::{ModuleName, ObjectId};
+use crate::domain::policy::Policy;
 
 /// Whether a module may be at a revision.
 ///

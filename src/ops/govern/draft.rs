@@ -23,6 +23,7 @@ pub fn draft(
         seen_base,
         pins: case.pins.clone(),
         files: case.delta.files.clone(),
+        document: case.delta.document,
         change: case.proposal.change,
         proposal: case.id,
         policy: rules.policy_cid,

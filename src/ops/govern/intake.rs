@@ -99,6 +99,8 @@ fn examine(
         proposal: &case.proposal,
         pins: &case.pins,
         files: &case.delta.files,
+        document: case.delta.document,
+        narrowed: &[],
         members: &rules.members,
         policy: rules.policy_cid,
         base: case.record.base,

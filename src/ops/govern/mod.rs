@@ -21,10 +21,10 @@ use std::collections::BTreeSet;
 use crate::domain::change::Delta;
 use crate::domain::governance::ballot::{SignedBallot, pins_of};
 use crate::domain::governance::members::Members;
-use crate::domain::governance::policy::Policy;
 use crate::domain::governance::tally::{Question, Received, Tally};
 use crate::domain::id::{Cid, ProposalId};
 use crate::domain::plan::PinMove;
+use crate::domain::policy::Policy;
 use crate::domain::proposal::{Proposal, ProposalRecord, Purpose};
 use crate::domain::state::State;
 use crate::ports::{FailureKind, Governor, PortError, PortResult, Stored};
@@ -90,7 +90,11 @@ impl Case {
             Purpose::Rollback => "roll back",
             Purpose::Heal => "heal",
             Purpose::Command => "change",
+            Purpose::Amend => "amend",
         };
+        if let Some(document) = &self.delta.document {
+            return format!("{verb} the {}", document.kind.as_str());
+        }
         match self.delta.files.as_slice() {
             [] => {}
             [file] => return format!("{verb} {}", file.path),
@@ -150,6 +154,8 @@ fn count(
         proposal: &case.proposal,
         pins: &case.pins,
         files: &case.delta.files,
+        document: case.delta.document,
+        narrowed: &[],
         members: &rules.members,
         policy: rules.policy_cid,
         base: case.record.base,

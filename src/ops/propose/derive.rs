@@ -305,6 +305,7 @@ impl<'a> Making<'a> {
             pins,
             edits: self.edits,
             files: Vec::new(),
+            document: None,
         };
         let paths: Vec<PathEdit> = paths.into_values().collect();
         if paths.is_empty() {

@@ -39,8 +39,8 @@ impl<'a> Known<'a> {
 
     /// What becomes of a proposal that nothing in this cycle asks for.
     pub(super) fn fate(&self, record: &ProposalRecord) -> Fate {
-        if record.purpose == Purpose::Command {
-            // It moves no pin: whether its files are still what they were, deriving it again tells.
+        if matches!(record.purpose, Purpose::Command | Purpose::Amend) {
+            // It moves no pin: whether what it changes is still what it was, deriving it again tells.
             return Fate::Stays;
         }
         for pin in &record.pins {

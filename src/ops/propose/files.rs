@@ -106,6 +106,7 @@ pub fn derive_files(
         pins: Vec::new(),
         edits: Vec::new(),
         files: files.to_vec(),
+        document: None,
     };
     let change = match delta.id() {
         Ok(change) => change,

@@ -1,8 +1,8 @@
 //! By which rules proposals are made: the documents in force, or what stands in for them.
 
 use crate::domain::governance::members::{DEFAULT_EXPIRY_MS, Members};
-use crate::domain::governance::policy::Policy;
 use crate::domain::id::Cid;
+use crate::domain::policy::Policy;
 use crate::domain::proposal::Track;
 use crate::domain::state::State;
 use crate::ops::govern;

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::super::fixture::{self, World, commit};
 use super::*;
-use crate::domain::change::FileContent;
+use crate::domain::change::{DocumentDelta, DocumentKind, FileContent};
 
 fn ballot() -> Ballot {
     World::new(1).ballot(0, Choice::Approve, 7)
@@ -142,14 +142,20 @@ fn any_ballot() -> impl Strategy<Value = Ballot> {
         .prop_map(|(byte, executable)| FileContent { executable, content: Cid::of(&[byte]) });
     let file = (vec(any::<u8>(), 1..40), proptest::option::of(content.clone()), content)
         .prop_map(|(path, old, new)| FileDelta { path: RepoPath::new(path), old, new });
-    let changes = (vec(pin, 0..4), vec(file, 0..4));
+    let document = (any::<bool>(), any::<u8>(), any::<u8>()).prop_map(|(members, old, new)| DocumentDelta {
+        kind: if members { DocumentKind::Members } else { DocumentKind::Policy },
+        old: Cid::of(&[old]),
+        new: Cid::of(&[new]),
+    });
+    let changes = (vec(pin, 0..4), vec(file, 0..4), proptest::option::of(document));
     let reason = proptest::option::of("[!-~][ -~]{0,50}[!-~]");
     let numbers = (0..=MAX_SAFE.unsigned_abs(), 0..=MAX_SAFE.unsigned_abs(), any::<i64>());
     let choice = (0..4_usize).prop_map(|at| Choice::ALL[at]);
     (changes, "[a-zA-Z0-9][a-zA-Z0-9._@+-]{0,63}", reason, numbers, any::<bool>(), choice).prop_map(
-        |((pins, files), voter, reason, (members_epoch, seq, wall_ms), verified, choice)| Ballot {
+        |((pins, files, document), voter, reason, (members_epoch, seq, wall_ms), verified, choice)| Ballot {
             pins,
             files,
+            document,
             members_epoch,
             verified,
             voter,

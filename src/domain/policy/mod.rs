@@ -1,17 +1,25 @@
-//! The policy document: by which rules proposals are made and judged.
+//! The policy document: by which rules proposals are made and judged, and what the rules find.
 //!
 //! Canonical JSON in the journal's store; its identity is part of every proposal and stamped into
 //! every entry. A proposal is judged by the policy that was in force when it was made.
 
+pub mod finding;
+
+pub use finding::{Finding, Severity};
+
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::members::Members;
 use crate::domain::canonical::{self, CanonicalError};
+use crate::domain::governance::members::Members;
+use crate::domain::heal::Rung;
 use crate::domain::id::Cid;
 use crate::domain::proposal::Track;
 
-/// The version of the format.
-pub const POLICY_VERSION: u32 = 1;
+/// The version of the format that is written; version 1, which has none of the keys that may be
+/// absent, is read too.
+pub const POLICY_VERSION: u32 = 2;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -19,7 +27,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// Format version, 1.
+    /// Format version, 2 or 1.
     pub v: u32,
     /// Most proposals that wait for a decision at once; what is over it waits unmade.
     pub max_open_proposals: u32,
@@ -27,6 +35,10 @@ pub struct Policy {
     pub proposal_days: u32,
     /// Whether something that no verification has looked at may be approved.
     pub allow_unverified: bool,
+    /// How much may be done without a person, by track: what the configuration can only lower.
+    /// A track that is not listed is assisted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rungs: BTreeMap<Track, Rung>,
 }
 
 /// Why a document is no policy.
@@ -41,6 +53,9 @@ pub enum PolicyError {
     /// It is of another version.
     #[error("it has version {0}, and this program knows {POLICY_VERSION}")]
     Version(u32),
+    /// It has a key that its version does not have.
+    #[error("version 1 has no {0}")]
+    Newer(&'static str),
     /// A number that leaves nothing possible, or no bound.
     #[error("{0} must be 1 to {1}")]
     Range(&'static str, u32),
@@ -49,7 +64,13 @@ pub enum PolicyError {
 impl Default for Policy {
     /// What `init` adopts.
     fn default() -> Self {
-        Self { v: POLICY_VERSION, max_open_proposals: 100, proposal_days: 30, allow_unverified: true }
+        Self {
+            v: POLICY_VERSION,
+            max_open_proposals: 100,
+            proposal_days: 30,
+            allow_unverified: true,
+            rungs: BTreeMap::new(),
+        }
     }
 }
 
@@ -62,18 +83,30 @@ impl Policy {
         let value = canonical::parse_canonical(bytes)?;
         let policy: Self =
             serde_json::from_value(value).map_err(|error| PolicyError::Shape(error.to_string()))?;
-        if policy.v != POLICY_VERSION {
-            return Err(PolicyError::Version(policy.v));
+        policy.check()?;
+        Ok(policy)
+    }
+
+    /// What every document must fulfil.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        if !(1..=POLICY_VERSION).contains(&self.v) {
+            return Err(PolicyError::Version(self.v));
+        }
+        if self.v == 1 && !self.rungs.is_empty() {
+            return Err(PolicyError::Newer("rungs"));
         }
         for (name, value, most) in [
-            ("max_open_proposals", policy.max_open_proposals, 10_000),
-            ("proposal_days", policy.proposal_days, 3_650),
+            ("max_open_proposals", self.max_open_proposals, 10_000),
+            ("proposal_days", self.proposal_days, 3_650),
         ] {
             if !(1..=most).contains(&value) {
                 return Err(PolicyError::Range(name, most));
             }
         }
-        Ok(policy)
+        Ok(())
     }
 
     /// The bytes that the identity is of.
@@ -90,6 +123,12 @@ impl Policy {
     /// As [`Self::to_canonical`].
     pub fn cid(&self) -> Result<Cid, CanonicalError> {
         Ok(Cid::of(&self.to_canonical()?))
+    }
+
+    /// How much may be done without a person on a track.
+    #[must_use]
+    pub fn rung(&self, track: Track) -> Rung {
+        self.rungs.get(&track).copied().unwrap_or(Rung::Assisted)
     }
 
     /// When a proposal made at `made_ms` ends undecided, Unix milliseconds: the shorter of what the
@@ -112,7 +151,7 @@ mod tests {
         assert_eq!(Policy::from_canonical(&bytes), Ok(Policy::default()));
         let text = String::from_utf8(bytes).unwrap();
         for (from, to, said) in [
-            ("\"v\":1", "\"v\":2", "version 2"),
+            ("\"v\":2", "\"v\":3", "version 3"),
             ("100", "0", "max_open_proposals must be"),
             ("30", "3651", "proposal_days must be"),
             ("allow_unverified", "allow_unverifed", "unknown field"),
