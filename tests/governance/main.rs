@@ -7,6 +7,7 @@ mod support;
 mod elsewhere;
 mod inbox;
 mod signing;
+mod tokens;
 mod trust;
 mod votes;
 mod world;
