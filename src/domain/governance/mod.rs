@@ -15,6 +15,8 @@ pub mod signature;
 
 pub mod members;
 
+pub mod allowed_signers;
+
 pub mod ballot;
 
 pub mod tally;
