@@ -53,6 +53,8 @@ pub mod governance;
 
 pub mod heal;
 
+pub mod ladder;
+
 pub mod audit;
 
 pub mod event;

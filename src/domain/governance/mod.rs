@@ -23,5 +23,7 @@ pub mod tally;
 
 pub mod certificate;
 
+pub mod bounded;
+
 #[cfg(test)]
 pub(super) mod fixture;

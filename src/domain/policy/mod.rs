@@ -3,8 +3,10 @@
 //! Canonical JSON in the journal's store; its identity is part of every proposal and stamped into
 //! every entry. A proposal is judged by the policy that was in force when it was made.
 
+pub mod bounds;
 pub mod finding;
 
+pub use bounds::Bounds;
 pub use finding::{Finding, Severity};
 
 use std::collections::BTreeMap;
@@ -39,6 +41,9 @@ pub struct Policy {
     /// A track that is not listed is assisted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rungs: BTreeMap<Track, Rung>,
+    /// What may be enacted without a ballot on tracks that are bounded; absent, nothing may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounds: Option<Bounds>,
 }
 
 /// Why a document is no policy.
@@ -56,6 +61,9 @@ pub enum PolicyError {
     /// It has a key that its version does not have.
     #[error("version 1 has no {0}")]
     Newer(&'static str),
+    /// Bounds that say nothing, or something else than was meant.
+    #[error("{0}")]
+    Bounds(&'static str),
     /// A number that leaves nothing possible, or no bound.
     #[error("{0} must be 1 to {1}")]
     Range(&'static str, u32),
@@ -70,6 +78,7 @@ impl Default for Policy {
             proposal_days: 30,
             allow_unverified: true,
             rungs: BTreeMap::new(),
+            bounds: None,
         }
     }
 }
@@ -97,6 +106,12 @@ impl Policy {
         }
         if self.v == 1 && !self.rungs.is_empty() {
             return Err(PolicyError::Newer("rungs"));
+        }
+        if self.v == 1 && self.bounds.is_some() {
+            return Err(PolicyError::Newer("bounds"));
+        }
+        if let Some(fault) = self.bounds.as_ref().and_then(Bounds::fault) {
+            return Err(PolicyError::Bounds(fault));
         }
         for (name, value, most) in [
             ("max_open_proposals", self.max_open_proposals, 10_000),
