@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::entry::Entry;
 use super::event::Event;
+use super::governance::time::{CheckedTime, Reading};
 use super::heal::Heals;
 use super::health::{VerdictRecord, Verdicts};
 use super::id::{Cid, ModuleName, ObjectId, ProposalId};
@@ -54,6 +56,9 @@ pub struct State {
     /// What was healed, what is under way, which revisions are bad and which modules frozen.
     #[serde(default)]
     pub heals: Heals,
+    /// The time that delays run on.
+    #[serde(default)]
+    pub time: CheckedTime,
 }
 
 /// A combination of changes that was verified.
@@ -128,6 +133,13 @@ impl State {
     }
 
     /// The state after this entry.
+    pub fn take(&mut self, entry: &Entry) {
+        let Entry { wall_ms, boot, mono_ms, .. } = entry;
+        self.time.take(Reading { wall_ms: *wall_ms, boot, mono_ms: *mono_ms });
+        self.apply(entry.seq, entry.wall_ms, &entry.event);
+    }
+
+    /// The state after this event; its reading of the clocks was taken before.
     pub fn apply(&mut self, seq: u64, wall_ms: i64, event: &Event) {
         self.heals.apply(seq, wall_ms, event);
         match event {

@@ -119,7 +119,7 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
         // Its ballots stay: they are on the change, which is the same.
         let event = Event::ProposalDerived { proposal: id, base: head, tree: derived.tree };
         let entry = world.journal.append(&id.short(), &event)?;
-        state.apply(entry.seq, entry.wall_ms, &entry.event);
+        state.take(&entry);
     }
     let warrant = authority::certify(world.journal, &state, world.authority, id, now_ms)?;
     if warrant.change != derived.change || warrant.proposal != id {

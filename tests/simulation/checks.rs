@@ -49,7 +49,7 @@ impl Checks {
             let read = entry(&line)?;
             let right = self.entry(machine, &read.event).and_then(|()| self.heals.entry(&read, &self.state));
             right.map_err(|why| format!("entry {}: {why}", read.seq))?;
-            self.state.apply(read.seq, read.wall_ms, &read.event);
+            read.fold(&mut self.state);
             self.entries += 1;
         }
         self.look_at_moves(machine)?;

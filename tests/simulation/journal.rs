@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use lambda_os::domain::audit::chain::Verifier;
 use lambda_os::domain::audit::entry::{Entry, Record, VERSION};
 use lambda_os::domain::event::Event;
+use lambda_os::domain::governance::time::Reading;
 use lambda_os::domain::id::Cid;
 use lambda_os::domain::state::State;
 use lambda_os::ports::{Clock, FailureKind, Journal, PortError, PortResult};
@@ -41,6 +42,14 @@ pub(crate) struct Read {
     pub(crate) event: Event,
 }
 
+impl Read {
+    /// The state after it.
+    pub(crate) fn fold(&self, state: &mut State) {
+        state.time.take(Reading { wall_ms: self.wall_ms, boot: &self.boot, mono_ms: self.mono_ms });
+        state.apply(self.seq, self.wall_ms, &self.event);
+    }
+}
+
 impl Disk {
     /// Read on: what the lines add up to, or the first that is no link of the chain.
     pub(crate) fn fold(&mut self) -> Result<&State, String> {
@@ -52,7 +61,7 @@ impl Disk {
             if !intact || read.seq != fold.read as u64 {
                 return Err(format!("entry {} does not follow from the one before it", fold.read));
             }
-            fold.state.apply(read.seq, read.wall_ms, &read.event);
+            read.fold(&mut fold.state);
             fold.prev = Some(Cid::of(line));
             fold.read += 1;
         }
@@ -120,7 +129,7 @@ impl<'w> Writer<'w> {
             let line = entry.line().map_err(|error| PortError::failed("cannot append").because(error))?;
             self.prev = Some(Cid::of(&line));
             disk.lines.push(line);
-            self.state.apply(entry.seq, entry.wall_ms, &entry.event);
+            self.state.take(entry);
         }
         Ok(entries)
     }

@@ -13,6 +13,7 @@ use super::lines::{Lines, Next, line_before, place_of};
 use super::{broken, shown};
 use crate::domain::audit::chain::{Broken, Head, Reason, Verifier, Witness};
 use crate::domain::audit::entry::{EntryError, Fields, Record};
+use crate::domain::governance::time::Reading;
 use crate::domain::id::Cid;
 use crate::domain::state::State;
 use crate::ports::PortResult;
@@ -60,7 +61,7 @@ struct Cached {
     place: Place,
 }
 
-const PROGRAM: &str = concat!(env!("CARGO_PKG_VERSION"), "/2");
+const PROGRAM: &str = concat!(env!("CARGO_PKG_VERSION"), "/3");
 
 /// Name of the cache in `cache/`.
 const CACHE: &str = "journal.json";
@@ -169,10 +170,10 @@ impl Place {
     /// Fold one verified line into the state.
     fn take(&mut self, seq: u64, line: &[u8]) {
         let record = Record::parse(line);
-        match record.as_ref().map(Record::event) {
-            Ok(Ok(Some(event))) => {
-                let wall_ms = record.map_or(0, |record| record.wall_ms);
-                self.state.apply(seq, wall_ms, &event);
+        match record.as_ref().map(|record| (record, record.event())) {
+            Ok((Record { wall_ms, boot, mono_ms, .. }, Ok(Some(event)))) => {
+                self.state.time.take(Reading { wall_ms: *wall_ms, boot, mono_ms: *mono_ms });
+                self.state.apply(seq, *wall_ms, &event);
             }
             _ if self.unknown.is_some() => {}
             _ => self.unknown = Some((seq, record.map_or_else(|_| String::new(), |record| record.kind))),

@@ -267,7 +267,7 @@ impl<'c> JournalWriter<'c> {
         self.place.offset += u64::try_from(bytes.len()).expect("because a length fits u64");
         self.place.head = Some(head);
         for entry in &entries {
-            self.place.state.apply(entry.seq, entry.wall_ms, &entry.event);
+            self.place.state.take(entry);
         }
         self.unkept += u64::try_from(entries.len()).unwrap_or(u64::MAX);
         if let Err(error) = write_head(self.disk.as_ref(), &self.directory, head, Durability::Cached) {

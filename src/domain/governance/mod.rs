@@ -19,6 +19,8 @@ pub mod allowed_signers;
 
 pub mod ballot;
 
+pub mod time;
+
 pub mod tally;
 
 pub mod certificate;

@@ -143,7 +143,7 @@ pub fn combine(stage: &mut Stage<'_, '_>, look: Look<'_>) -> PortResult<Option<C
     let outcome = store(stage, &found)?;
     let event = Event::CandidatesVerified { base, asked, outcome };
     let entry = stage.bench.journal.append("candidates", &event)?;
-    stage.state.apply(entry.seq, entry.wall_ms, &entry.event);
+    stage.state.take(&entry);
     Ok(Some(Combined { candidates: found, fresh: true, run_again }))
 }
 

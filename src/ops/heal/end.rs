@@ -74,7 +74,7 @@ pub(super) fn finish(ward: &mut Ward<'_, '_>, ended: Ended) -> PortResult<Option
         events.push((module.as_str(), Event::ModuleHeld { module: module.clone(), reason }));
     }
     for entry in ward.world.journal.append_all(&events)? {
-        ward.state.apply(entry.seq, entry.wall_ms, &entry.event);
+        ward.state.take(&entry);
     }
     Ok(held)
 }

@@ -193,7 +193,7 @@ impl Ward<'_, '_> {
     /// Journal an entry, and know it.
     fn append(&mut self, subject: &ModuleName, event: &Event) -> PortResult<u64> {
         let entry = self.world.journal.append(subject.as_str(), event)?;
-        self.state.apply(entry.seq, entry.wall_ms, &entry.event);
+        self.state.take(&entry);
         Ok(entry.seq)
     }
 

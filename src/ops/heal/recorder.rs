@@ -20,7 +20,7 @@ impl<'a> Recorder<'a> {
     /// Bring a state up to what was appended.
     pub(super) fn tell(self, state: &mut State) {
         for entry in self.entries {
-            state.apply(entry.seq, entry.wall_ms, &entry.event);
+            state.take(&entry);
         }
     }
 }

@@ -188,7 +188,7 @@ fn stands(
         // What was verified as a candidate is in the workspace now: approved, so a target of healing.
         let event = Event::VerifyAdopted { module: name.clone(), key: job.key };
         let entry = bench.journal.append(name.as_str(), &event)?;
-        state.apply(entry.seq, entry.wall_ms, &entry.event);
+        state.take(&entry);
     }
     Ok(Some(verified))
 }
@@ -286,7 +286,7 @@ fn journalled(
         base: at == Where::Base,
     };
     let entry = bench.journal.append(module.as_str(), &event)?;
-    state.apply(entry.seq, entry.wall_ms, &entry.event);
+    state.take(&entry);
     Ok(Verified {
         module,
         revision: Some(job.placed.pin),
