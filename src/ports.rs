@@ -13,6 +13,7 @@ use crate::domain::change::{PathContent, PathEdit};
 use crate::domain::event::Event;
 use crate::domain::flake::nar::NarHash;
 use crate::domain::flake::relock::{FlakeSources, SourceError};
+use crate::domain::governance::exchange::Message;
 use crate::domain::governance::key::PublicKey;
 use crate::domain::governance::tally::{Question, Received, Tally};
 use crate::domain::health::{Exit, Placed, SandboxReport, Scene, Step, StepRun, Stream};
@@ -592,6 +593,36 @@ pub struct InboxMessage {
     pub files: Vec<String>,
     /// The files' bytes, one after the other.
     pub bytes: Vec<u8>,
+}
+
+/// Where operators hand each other what they have: a directory or a repository that they share. It is
+/// not trusted: it may lose, repeat, reorder and invent.
+pub trait Exchange {
+    /// Which it is, for people, without anything secret.
+    fn place(&self) -> String;
+
+    /// What these operators show there, each bounded in number and size.
+    ///
+    /// # Errors
+    /// Temporary when the place does not answer. What one operator shows and is of no use is no
+    /// failure: it is said in [`Gathered::left_alone`].
+    fn gather(&self, operators: &BTreeSet<String>) -> PortResult<Gathered>;
+
+    /// Show these messages, and no others, under our name; false when they were shown already.
+    /// What others show is not touched.
+    ///
+    /// # Errors
+    /// Temporary when the place does not take them.
+    fn publish(&self, messages: &BTreeSet<Message>) -> PortResult<bool>;
+}
+
+/// What was found in an exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Gathered {
+    /// The messages that each operator shows, in order. The name says where they were found, not who made them.
+    pub messages: BTreeMap<String, BTreeSet<Message>>,
+    /// What was left alone, each a sentence.
+    pub left_alone: Vec<String>,
 }
 
 /// Tells people. No adapter yet.

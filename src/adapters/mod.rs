@@ -25,6 +25,8 @@ pub mod signing;
 
 pub mod inbox;
 
+pub mod exchange;
+
 pub mod governors;
 
 pub mod nix_store;

@@ -407,11 +407,34 @@ pub enum Event {
     /// A person let go of everything that was stopped.
     #[serde(rename = "all.unheld")]
     AllUnheld {},
+    /// A ballot of one who decides came before its proposal, and waits for it.
+    #[serde(rename = "ballot.waits")]
+    BallotWaits {
+        /// The signed message, in `objects/`.
+        ballot: Cid,
+        /// The proposal that it names, which is not known here.
+        proposal: ProposalId,
+        /// Whose it is.
+        voter: String,
+        /// Until when it counts, Unix milliseconds.
+        not_after_ms: i64,
+    },
+    /// A proposal came from another operator, because one who decides had voted on it.
+    #[serde(rename = "proposal.received")]
+    ProposalReceived {
+        /// Which proposal.
+        proposal: ProposalId,
+        /// Who had voted on it.
+        sponsor: String,
+        /// Whether it counts against how many one sponsor may bring: not where the same change was
+        /// proposed here too.
+        charged: bool,
+    },
 }
 
 impl Event {
     /// The types that this program knows, in the order of the variants.
-    pub const TYPES: [&'static str; 34] = [
+    pub const TYPES: [&'static str; 36] = [
         "journal.opened",
         "journal.recovered",
         "cycle.started",
@@ -446,6 +469,8 @@ impl Event {
         "key.revoked",
         "all.held",
         "all.unheld",
+        "ballot.waits",
+        "proposal.received",
     ];
 
     /// The entry's `type`.
@@ -486,6 +511,8 @@ impl Event {
             Self::KeyRevoked { .. } => "key.revoked",
             Self::AllHeld { .. } => "all.held",
             Self::AllUnheld {} => "all.unheld",
+            Self::BallotWaits { .. } => "ballot.waits",
+            Self::ProposalReceived { .. } => "proposal.received",
         }
     }
 
@@ -515,7 +542,9 @@ impl Event {
                 named.extend(supersedes.map(|before| ("proposal", before.0)));
                 named
             }
-            Self::ProposalDerived { proposal, .. } | Self::ApplyFinished { proposal, .. } => {
+            Self::ProposalDerived { proposal, .. }
+            | Self::ApplyFinished { proposal, .. }
+            | Self::ProposalReceived { proposal, .. } => {
                 vec![("proposal", proposal.0)]
             }
             Self::ProposalVerified { proposal, claims, .. } => {
@@ -530,6 +559,7 @@ impl Event {
                 vec![("proposal", proposal.0), ("ballot", *ballot)]
             }
             Self::BallotRefused { message, .. } => vec![("message", *message)],
+            Self::BallotWaits { ballot, .. } => vec![("ballot", *ballot)],
             Self::ProposalCertified { proposal, certificate }
             | Self::ApplyStarted { proposal, certificate, .. } => {
                 vec![("proposal", proposal.0), ("certificate", *certificate)]
@@ -717,6 +747,13 @@ mod tests {
             Event::KeyRevoked { key: "SHA256:x".to_owned(), reason: "r".to_owned() },
             Event::AllHeld { reason: "r".to_owned() },
             Event::AllUnheld {},
+            Event::BallotWaits {
+                ballot: cid,
+                proposal: ProposalId(cid),
+                voter: "v".to_owned(),
+                not_after_ms: 0,
+            },
+            Event::ProposalReceived { proposal: ProposalId(cid), sponsor: "v".to_owned(), charged: true },
         ];
         for (event, listed) in all.iter().zip(Event::TYPES) {
             let value = serde_json::to_value(event).unwrap();
@@ -727,7 +764,9 @@ mod tests {
             // but for those that name no stored value.
             let only_names = match event {
                 Event::VerifyFinished { .. } => 3,
-                Event::VerifyAdopted { .. } | Event::CandidatesVerified { .. } => 1,
+                Event::VerifyAdopted { .. }
+                | Event::CandidatesVerified { .. }
+                | Event::BallotWaits { .. } => 1,
                 _ => 0,
             };
             let named = event.objects().len() + only_names;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::entry::Entry;
 use super::event::Event;
+use super::governance::heard::Heard;
 use super::governance::time::{CheckedTime, Reading};
 use super::heal::Heals;
 use super::health::{VerdictRecord, Verdicts};
@@ -56,6 +57,9 @@ pub struct State {
     /// What was healed, what is under way, which revisions are bad and which modules frozen.
     #[serde(default)]
     pub heals: Heals,
+    /// What other operators' messages left.
+    #[serde(default)]
+    pub heard: Heard,
     /// The time that delays run on.
     #[serde(default)]
     pub time: CheckedTime,
@@ -142,11 +146,14 @@ impl State {
     /// The state after this event; its reading of the clocks was taken before.
     pub fn apply(&mut self, seq: u64, wall_ms: i64, event: &Event) {
         self.heals.apply(seq, wall_ms, event);
+        self.heard.apply(seq, wall_ms, event);
         match event {
             Event::JournalOpened { .. }
             | Event::JournalRecovered { .. }
             | Event::DriftFound { .. }
             | Event::BallotRefused { .. }
+            | Event::BallotWaits { .. }
+            | Event::ProposalReceived { .. }
             | Event::ProposalContents { .. }
             | Event::HealStarted { .. }
             | Event::HealFinished { .. }
@@ -157,19 +164,12 @@ impl State {
                 self.saw(module, branch, *to, *rewritten);
             }
             Event::DetectFinished { upgrades } => self.upgrades = Some(*upgrades),
-            Event::CycleFinished { started, outcome, report, .. } => {
-                self.open_cycle = None;
-                let last = LastCycle {
-                    started: *started,
-                    finished_wall_ms: wall_ms,
-                    outcome: outcome.clone(),
-                    report: *report,
-                };
-                if report.is_some() {
-                    self.last_look = Some(last.clone());
-                }
-                self.last_cycle = Some(last);
-            }
+            Event::CycleFinished { started, outcome, report, .. } => self.finished(LastCycle {
+                started: *started,
+                finished_wall_ms: wall_ms,
+                outcome: outcome.clone(),
+                report: *report,
+            }),
             Event::ModuleHeld { module, reason } => {
                 self.holds.insert(module.clone(), reason.clone());
             }
@@ -241,6 +241,15 @@ impl State {
             | Event::ApplyStarted { .. }
             | Event::ApplyFinished { .. } => self.apply_to_proposal(seq, wall_ms, event),
         }
+    }
+
+    /// A cycle ended.
+    fn finished(&mut self, last: LastCycle) {
+        self.open_cycle = None;
+        if last.report.is_some() {
+            self.last_look = Some(last.clone());
+        }
+        self.last_cycle = Some(last);
     }
 
     /// The document of a proposal is in force.

@@ -24,7 +24,7 @@ use crate::domain::id::ObjectId;
 use crate::domain::url::RemoteUrl;
 
 /// Where one location is mirrored.
-pub(super) struct Mirror {
+pub(in crate::adapters) struct Mirror {
     root: PathBuf,
     name: String,
 }
@@ -49,10 +49,12 @@ pub(super) struct Memory {
 }
 
 /// Held while a mirror is written.
-pub(super) struct Held(#[expect(dead_code, reason = "holding the file is holding the lock")] fs::File);
+pub(in crate::adapters) struct Held(
+    #[expect(dead_code, reason = "holding the file is holding the lock")] fs::File,
+);
 
 impl Mirror {
-    pub(super) fn of(root: &Path, url: &RemoteUrl) -> Self {
+    pub(in crate::adapters) fn of(root: &Path, url: &RemoteUrl) -> Self {
         let url = url.to_string();
         let last = url.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
         let readable: String = last
@@ -71,7 +73,7 @@ impl Mirror {
         u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
     }
 
-    pub(super) fn git_dir(&self) -> PathBuf {
+    pub(in crate::adapters) fn git_dir(&self) -> PathBuf {
         self.beside("git")
     }
 
@@ -135,7 +137,7 @@ impl Mirror {
     }
 
     /// Take the mirror's lock, waiting up to `patience`.
-    pub(super) fn hold(&self, patience: Duration) -> Result<Held, String> {
+    pub(in crate::adapters) fn hold(&self, patience: Duration) -> Result<Held, String> {
         let begun = Instant::now();
         let path = self.beside("lock");
         let file = fs::create_dir_all(&self.root)
@@ -156,7 +158,7 @@ impl Mirror {
     }
 
     /// Make the repository if it is not there: by hand, so that no template adds a hook.
-    pub(super) fn create(&self, object_bytes: usize) -> Result<(), String> {
+    pub(in crate::adapters) fn create(&self, object_bytes: usize) -> Result<(), String> {
         let git_dir = self.git_dir();
         if git_dir.join("HEAD").is_file() {
             return Ok(());
@@ -200,7 +202,7 @@ impl Mirror {
 
     /// Remove what a killed fetch left. Only while the lock is held: then every lock file and
     /// temporary pack in the mirror is nobody's.
-    pub(super) fn sweep(&self) {
+    pub(in crate::adapters) fn sweep(&self) {
         let git_dir = self.git_dir();
         walk(&git_dir, &mut |path, _| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -224,7 +226,7 @@ impl Mirror {
     }
 
     /// How many packs it has.
-    pub(super) fn packs(&self) -> usize {
+    pub(in crate::adapters) fn packs(&self) -> usize {
         fs::read_dir(self.objects().join("pack")).map_or(0, |entries| {
             entries
                 .flatten()
@@ -234,7 +236,7 @@ impl Mirror {
     }
 
     /// Bytes on disk.
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::adapters) fn size(&self) -> u64 {
         let mut bytes = 0;
         walk(&self.git_dir(), &mut |_, found| bytes += found.len());
         bytes

@@ -34,9 +34,9 @@ use crate::ports::{
 mod history;
 mod local;
 mod log;
-mod mirror;
+pub(super) mod mirror;
 mod pool;
-mod remote;
+pub(super) mod remote;
 
 /// First pause after a failure; it doubles with each further one.
 const FIRST_PAUSE_MS: i64 = 30_000;

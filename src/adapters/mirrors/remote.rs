@@ -69,7 +69,7 @@ const FIXED: &[(&str, &str)] = &[
 ];
 
 /// Why a remote gave nothing usable.
-pub(super) enum Refusal {
+pub(in crate::adapters) enum Refusal {
     /// It did not answer in time, or refused.
     Unreachable(String),
     /// It answered with more than is allowed.
@@ -88,13 +88,14 @@ pub(super) struct Advertised {
 
 /// How the `git` program is let out.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Access {
+pub(in crate::adapters) struct Access {
     /// Instead of the operator's home, and then without system-wide configuration.
-    pub(super) home: Option<PathBuf>,
+    pub(in crate::adapters) home: Option<PathBuf>,
 }
 
 impl Access {
-    fn git(&self, url: &RemoteUrl, deadline: Duration) -> Invocation {
+    /// The `git` program for asking this location, within this time.
+    pub(in crate::adapters) fn git(&self, url: &RemoteUrl, deadline: Duration) -> Invocation {
         let mut invocation = Invocation::new("git").deadline(deadline).output_cap(1 << 20).cwd("/");
         for key in KEPT {
             if let Some(value) = std::env::var_os(key) {
@@ -261,7 +262,7 @@ impl Access {
     }
 }
 
-fn failure(error: &ProcessError) -> String {
+pub(in crate::adapters) fn failure(error: &ProcessError) -> String {
     match error {
         ProcessError::Deadline { deadline, .. } => {
             format!("it did not finish within {} s", deadline.as_secs_f32())
@@ -272,7 +273,7 @@ fn failure(error: &ProcessError) -> String {
 }
 
 /// The line of git's complaint that says most, inert, without what may be a secret.
-fn said(stderr: &[u8]) -> String {
+pub(in crate::adapters) fn said(stderr: &[u8]) -> String {
     let all = text::inert_lines(&String::from_utf8_lossy(stderr));
     let line = all
         .lines()

@@ -27,5 +27,9 @@ pub mod certificate;
 
 pub mod bounded;
 
+pub mod exchange;
+
+pub mod heard;
+
 #[cfg(test)]
 pub(super) mod fixture;
