@@ -29,6 +29,8 @@ pub mod exchange;
 
 pub mod governors;
 
+pub mod wasm;
+
 pub mod nix_store;
 
 pub mod unavailable;

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::governance::program::Decision;
 use super::heal::{HealEnd, Uptime};
 use super::health::Verdict;
 use super::health::evidence::Lasting;
@@ -377,18 +378,9 @@ pub enum Event {
     ProposalDecided {
         /// Which proposal.
         proposal: ProposalId,
-        /// The program, in `objects/`.
-        program: Cid,
-        /// What it was given, in `objects/`.
-        input: Cid,
-        /// What it gave, in `objects/`.
-        output: Cid,
-        /// How much fuel it took.
-        fuel: u64,
-        /// `approve`, `reject` or `wait`.
-        verdict: String,
-        /// Why, as it says.
-        reason: String,
+        /// What it decided, by which program, on which input.
+        #[serde(flatten)]
+        decision: Decision,
     },
     /// A key counts for nothing any more: from this entry on, in this journal.
     #[serde(rename = "key.revoked")]
@@ -534,7 +526,8 @@ impl Event {
             Self::ProposalJudged { proposal, findings, .. } => {
                 vec![("proposal", proposal.0), ("findings", *findings)]
             }
-            Self::ProposalDecided { proposal, program, input, output, .. } => {
+            Self::ProposalDecided { proposal, decision } => {
+                let Decision { program, input, output, .. } = decision;
                 vec![("proposal", proposal.0), ("program", *program), ("input", *input), ("output", *output)]
             }
             Self::ProposalMade { proposal, change, supersedes, .. } => {
@@ -737,12 +730,15 @@ mod tests {
             },
             Event::ProposalDecided {
                 proposal: ProposalId(cid),
-                program: cid,
-                input: cid,
-                output: cid,
-                fuel: 1,
-                verdict: "approve".to_owned(),
-                reason: "r".to_owned(),
+                decision: Decision {
+                    program: cid,
+                    engine: "e".to_owned(),
+                    input: cid,
+                    output: cid,
+                    fuel: 1,
+                    verdict: crate::domain::governance::program::Verdict::Approve,
+                    reason: "r".to_owned(),
+                },
             },
             Event::KeyRevoked { key: "SHA256:x".to_owned(), reason: "r".to_owned() },
             Event::AllHeld { reason: "r".to_owned() },

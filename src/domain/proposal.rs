@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::canonical::{self, CanonicalError};
+use super::governance::program::Decision;
 use super::id::{ChangeId, Cid, ObjectId, ProposalId};
 use super::plan::PinMove;
 
@@ -248,9 +249,9 @@ pub struct ProposalRecord {
     /// What the policy's rules found in it, newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged: Option<Judged>,
-    /// What a program decided over it, newest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decided: Option<Decided>,
+    /// What programs decided over it, the newest of each, by program.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub decided: BTreeMap<Cid, Decided>,
     /// What the program did that made it: [`super::task::TaskEvidence`], in `objects/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Cid>,
@@ -276,18 +277,9 @@ pub struct Judged {
 pub struct Decided {
     /// Sequence of the entry.
     pub seq: u64,
-    /// The program, by the identity of its bytes.
-    pub program: Cid,
-    /// What it was given, in `objects/`.
-    pub input: Cid,
-    /// What it gave, in `objects/`.
-    pub output: Cid,
-    /// How much fuel it took.
-    pub fuel: u64,
-    /// `approve`, `reject` or `wait`.
-    pub verdict: String,
-    /// Why, as it says.
-    pub reason: String,
+    /// What it decided.
+    #[serde(flatten)]
+    pub decision: Decision,
 }
 
 /// A proposal whose tree was verified, and holds.

@@ -303,7 +303,7 @@ impl State {
                     certified_wall_ms: None,
                     verification: None,
                     judged: None,
-                    decided: None,
+                    decided: BTreeMap::new(),
                     evidence: None,
                     stage: Stage::Open,
                 };
@@ -379,17 +379,9 @@ impl State {
                     record.judged = Some(Judged { tree, findings, denied: denied.clone(), review });
                 }
             }
-            Event::ProposalDecided { proposal, program, input, output, fuel, verdict, reason } => {
+            Event::ProposalDecided { proposal, decision } => {
                 if let Some(record) = self.proposals.get_mut(proposal) {
-                    record.decided = Some(Decided {
-                        seq,
-                        program: *program,
-                        input: *input,
-                        output: *output,
-                        fuel: *fuel,
-                        verdict: verdict.clone(),
-                        reason: reason.clone(),
-                    });
+                    record.decided.insert(decision.program, Decided { seq, decision: decision.clone() });
                 }
             }
             Event::ProposalDerived { proposal, base, tree } => {

@@ -67,6 +67,8 @@ fn ambiguous(wanted: &str, ids: impl Iterator<Item = ProposalId>) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::domain::id::{ChangeId, Cid, ObjectId};
     use crate::domain::plan::PinMove;
@@ -93,7 +95,7 @@ mod tests {
             certified_wall_ms: None,
             verification: None,
             judged: None,
-            decided: None,
+            decided: BTreeMap::new(),
             evidence: None,
             stage,
         }

@@ -198,6 +198,7 @@ pub fn verify(certificate: &Certificate, trusted: &Cid) -> Result<Proven, Certif
         document: delta.document,
         // What narrowed was looked at when it was made, and is again when it is enacted.
         narrowed: &[],
+        decided: None,
         members: &certificate.members,
         policy: certificate.policy,
         base: certificate.base,

@@ -116,6 +116,7 @@ impl World {
             files: &self.delta.files,
             document: self.delta.document,
             narrowed: &[],
+            decided: None,
             members: &self.members,
             policy: self.proposal.policy,
             base: commit(9),

@@ -27,6 +27,8 @@ pub mod certificate;
 
 pub mod bounded;
 
+pub mod program;
+
 pub mod exchange;
 
 pub mod heard;

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::ballot::{Ballot, Choice, VerifiedBallot};
 use super::members::{Members, TrackRule};
+use super::program::{Decision, Verdict};
 use crate::domain::change::{DocumentDelta, FileDelta};
 use crate::domain::id::{Cid, ObjectId, ProposalId, RepoPath};
 use crate::domain::plan::PinMove;
@@ -40,6 +41,8 @@ pub struct Question<'a> {
     pub document: Option<DocumentDelta>,
     /// What holds it up or stops it beside the ballots.
     pub narrowed: &'a [Narrowing],
+    /// What the program decided that the members document makes the authority of the track.
+    pub decided: Option<&'a Decision>,
     /// Who decides.
     pub members: &'a Members,
     /// The policy in force.
@@ -63,6 +66,17 @@ pub struct Narrowing {
     pub verdict: Narrower,
     /// Why, a sentence without a final stop.
     pub reason: String,
+}
+
+/// What the program says that alone decides on a track.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ByProgram {
+    /// Which.
+    pub program: Cid,
+    /// What it decides; absent where it did not answer.
+    pub verdict: Option<Verdict>,
+    /// Why, as it says.
+    pub reason: Option<String>,
 }
 
 /// What narrows beside ballots.
@@ -115,6 +129,9 @@ pub struct Tally {
     pub missing: Vec<String>,
     /// When it may be enacted at the earliest, Unix milliseconds; only when approved.
     pub earliest_enactment_ms: Option<i64>,
+    /// What the program says that alone decides on the track; absent where people decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<ByProgram>,
     /// What holds it up or stops it beside the ballots, sorted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub narrowed: Vec<Narrowing>,
@@ -475,6 +492,7 @@ impl Count<'_> {
             counted: self.counted,
             ignored: self.ignored,
             earliest_enactment_ms,
+            program: by_program(question, rule),
             narrowed,
             unanswered: None,
         }
@@ -494,6 +512,13 @@ fn state(
         return TallyState::Rejected;
     }
     let Some(rule) = rule else { return TallyState::Pending };
+    if let Some(program) = by_program(question, Some(rule)) {
+        return match program.verdict {
+            Some(Verdict::Approve) if question.narrowed.is_empty() => TallyState::Approved,
+            Some(Verdict::Reject) => TallyState::Rejected,
+            Some(Verdict::Approve | Verdict::Wait) | None => TallyState::Pending,
+        };
+    }
     let threshold = usize::try_from(rule.threshold).unwrap_or(usize::MAX);
     if approvals >= threshold && question.narrowed.is_empty() {
         TallyState::Approved
@@ -502,6 +527,17 @@ fn state(
     } else {
         TallyState::Pending
     }
+}
+
+/// What the track's own program says; nothing where people decide. Another program's word is none.
+fn by_program(question: &Question<'_>, rule: Option<&TrackRule>) -> Option<ByProgram> {
+    let program = rule?.program?;
+    let decided = question.decided.filter(|decision| decision.program == program);
+    Some(ByProgram {
+        program,
+        verdict: decided.map(|decision| decision.verdict),
+        reason: decided.map(|decision| decision.reason.clone()),
+    })
 }
 
 impl Tally {

@@ -44,6 +44,10 @@ pub struct Policy {
     /// What may be enacted without a ballot on tracks that are bounded; absent, nothing may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bounds: Option<Bounds>,
+    /// The program that narrows what may be done on a track, by the identity of its bytes: it may
+    /// reject or make wait what ballots approve.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<Track, Cid>,
 }
 
 /// Why a document is no policy.
@@ -79,6 +83,7 @@ impl Default for Policy {
             allow_unverified: true,
             rungs: BTreeMap::new(),
             bounds: None,
+            programs: BTreeMap::new(),
         }
     }
 }
@@ -109,6 +114,9 @@ impl Policy {
         }
         if self.v == 1 && self.bounds.is_some() {
             return Err(PolicyError::Newer("bounds"));
+        }
+        if self.v == 1 && !self.programs.is_empty() {
+            return Err(PolicyError::Newer("programs"));
         }
         if let Some(fault) = self.bounds.as_ref().and_then(Bounds::fault) {
             return Err(PolicyError::Bounds(fault));

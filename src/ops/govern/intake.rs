@@ -101,6 +101,7 @@ fn examine(
         files: &case.delta.files,
         document: case.delta.document,
         narrowed: &[],
+        decided: None,
         members: &rules.members,
         policy: rules.policy_cid,
         base: case.record.base,

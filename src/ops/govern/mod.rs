@@ -156,6 +156,7 @@ fn count(
         files: &case.delta.files,
         document: case.delta.document,
         narrowed: &[],
+        decided: None,
         members: &rules.members,
         policy: rules.policy_cid,
         base: case.record.base,
