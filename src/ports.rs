@@ -375,6 +375,10 @@ pub trait Journal {
     /// # Errors
     /// Input/output failures.
     fn line_id(&self, seq: u64) -> PortResult<Option<Cid>>;
+
+    /// Why everything is held, as of the newest entry that was appended here: with everything that
+    /// others appended before it. Whoever acts looks after the entry that says so.
+    fn stopped(&self) -> Option<String>;
 }
 
 /// What was stored by content, for those who only read: the journal's writer and its reader both are.

@@ -1,4 +1,5 @@
-//! `hold` and `unhold`: freeze a module, let it go, accept an upstream whose history changed.
+//! `hold` and `unhold`: freeze a module, let it go, accept an upstream whose history changed; stop
+//! everything, and let go of that.
 
 use serde::Serialize;
 
@@ -16,8 +17,11 @@ use crate::ports::{Journal as _, Repository as _};
 #[derive(Debug, clap::Args)]
 pub struct HoldArgs {
     /// The module
-    #[arg(value_name = "MODULE")]
-    module: String,
+    #[arg(value_name = "MODULE", required_unless_present = "all")]
+    module: Option<String>,
+    /// Stop everything: nothing is enacted, healed or applied until unhold --all
+    #[arg(long, conflicts_with = "module")]
+    all: bool,
     /// Why it is frozen: shown wherever the module is
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -27,8 +31,11 @@ pub struct HoldArgs {
 #[derive(Debug, clap::Args)]
 pub struct UnholdArgs {
     /// The module
-    #[arg(value_name = "MODULE")]
-    module: String,
+    #[arg(value_name = "MODULE", required_unless_present = "all")]
+    module: Option<String>,
+    /// Let go of everything that hold --all stopped; modules that are held stay so
+    #[arg(long, conflicts_with = "module")]
+    all: bool,
 }
 
 /// What `--json` prints.
@@ -48,14 +55,16 @@ const MAX_REASON: usize = 4096;
 pub(super) fn hold(global: &Global, args: &HoldArgs) -> Result<Exit, Failure> {
     let reason = args.reason.trim();
     if reason.is_empty() || reason.len() > MAX_REASON {
+        let what = args.module.as_deref().map_or_else(|| "everything".to_owned(), text::quoted);
         return Err(Failure::new(
             Exit::Usage,
-            format!("cannot hold {} without a reason of 1 to {MAX_REASON} bytes", text::quoted(&args.module)),
+            format!("cannot hold {what} without a reason of 1 to {MAX_REASON} bytes"),
         )
         .hint("--reason says why, to whoever meets the hold later"));
     }
     let open = Open::new(global)?;
-    let module = existing(&open, &args.module)?;
+    let Some(module) = &args.module else { return hold_all(global, &open, reason) };
+    let module = existing(&open, module)?;
     let event = Event::ModuleHeld { module: module.clone(), reason: reason.to_owned() };
     let seq = append(&open, &module, &event)?;
     if global.json {
@@ -76,14 +85,15 @@ pub(super) fn unhold(global: &Global, args: &UnholdArgs) -> Result<Exit, Failure
     let open = Open::new(global)?;
     let journal = crate::adapters::journal::JournalReader::open(&open.state_dir)?;
     let state = journal.state();
-    let named = ModuleName::new(&args.module);
+    let Some(wanted) = &args.module else { return unhold_all(global, &open, state.stopped.is_some()) };
+    let named = ModuleName::new(wanted);
     let accepted = state.tips.get(&named).and_then(|seen| seen.rewritten_to);
     let was_held = state.holds.contains_key(&named);
     let bad = state.heals.bad(&named).len();
     let turned_down = state.rejected.contains_key(&named);
     if !was_held && accepted.is_none() && bad == 0 && !turned_down {
         // A module that is gone may still be unheld; one that never was gets the nearest name.
-        let module = existing(&open, &args.module)?;
+        let module = existing(&open, wanted)?;
         if let Some((_, reason)) =
             open.settings.module_holds().into_iter().find(|(held, _)| held == module.as_str())
         {
@@ -120,6 +130,44 @@ pub(super) fn unhold(global: &Global, args: &UnholdArgs) -> Result<Exit, Failure
         bad => format!("; {bad} revisions that it was taken back from may be proposed again"),
     };
     show::data(&format!("{named} {lifted}{accepts}{again}\n"))
+}
+
+/// What `--json` prints of everything.
+#[derive(Serialize)]
+struct Everything<'a> {
+    schema: &'static str,
+    all: bool,
+    held: bool,
+    reason: Option<&'a str>,
+    seq: u64,
+}
+
+/// Stop everything. It takes no lock but the journal's: a cycle that runs meets it before it acts next.
+fn hold_all(global: &Global, open: &Open, reason: &str) -> Result<Exit, Failure> {
+    let mut journal = JournalWriter::open(&open.state_dir, &open.clock)?;
+    let seq = journal.append("all", &Event::AllHeld { reason: reason.to_owned() })?.seq;
+    if global.json {
+        let (all, held, reason) = (true, true, Some(reason));
+        return show::json(&Everything { schema: "lambda-os/hold/v1", all, held, reason, seq });
+    }
+    show::data(&format!(
+        "everything is held: {}\nnothing is enacted, healed or applied until: lambda-os unhold --all\n",
+        text::inert(reason)
+    ))
+}
+
+fn unhold_all(global: &Global, open: &Open, was_held: bool) -> Result<Exit, Failure> {
+    if !was_held {
+        return Err(Failure::new(Exit::Usage, "everything is not held")
+            .hint("lambda-os unhold MODULE lets go of one module"));
+    }
+    let mut journal = JournalWriter::open(&open.state_dir, &open.clock)?;
+    let seq = journal.append("all", &Event::AllUnheld {})?.seq;
+    if global.json {
+        let (all, held, reason) = (true, false, None);
+        return show::json(&Everything { schema: "lambda-os/unhold/v1", all, held, reason, seq });
+    }
+    show::data("everything is let go of; modules that are held themselves stay so\n")
 }
 
 /// The module with this name.

@@ -11,6 +11,7 @@ use crate::adapters::state_dir::StateDir;
 use crate::config::Settings;
 use crate::config::checked::{Backend, Rung as Configured};
 use crate::domain::heal::Rung;
+use crate::domain::ladder::Ladder;
 use crate::domain::state::State;
 use crate::ops::cycle::CycleOptions;
 use crate::ops::heal::HealOptions;
@@ -62,6 +63,17 @@ impl Open {
             drift: self.settings.drift_limits(),
             plan: self.settings.plan_limits(),
             heal: HealOptions { rung: rung(self.settings.rung), limits: self.settings.heal_limits() },
+            ladder: self.ladder(),
+        }
+    }
+
+    /// How much may be done without a person, by this machine's configuration.
+    #[must_use]
+    pub fn ladder(&self) -> Ladder {
+        let own = self.settings.track_rungs();
+        Ladder {
+            rung: rung(self.settings.rung),
+            tracks: own.map(|(track, own)| (track, rung(own))).collect(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::show::{Paint, table};
 use super::verify;
 use crate::domain::id::ProposalId;
+use crate::domain::ladder::Right;
 use crate::domain::report::{CycleReport, Findings};
 use crate::domain::text;
 use crate::domain::upgrade::{Status, Upgrade};
@@ -17,6 +18,7 @@ pub(super) fn text(report: &CycleReport, paint: Paint, timings: bool) -> String 
     drift(&mut shown, report, paint);
     health(&mut shown, findings, paint);
     healing(&mut shown, findings, paint);
+    enacting(&mut shown, findings, paint);
     attention(&mut shown, findings, paint);
     open(&mut shown, report, paint);
     over(&mut shown, report, paint);
@@ -166,6 +168,31 @@ fn healing(shown: &mut String, findings: &Findings, paint: Paint) {
         let _ = writeln!(shown, "\n{}", paint.bold("Not healed"));
         shown.push_str(&table(&rows));
     }
+}
+
+/// What was enacted without a person, and what may be and waits.
+fn enacting(shown: &mut String, findings: &Findings, paint: Paint) {
+    if findings.enactments.is_empty() {
+        return;
+    }
+    let _ = writeln!(shown, "\n{}", paint.bold("Enacted by itself, or waiting for it"));
+    let rows: Vec<Vec<String>> = findings
+        .enactments
+        .iter()
+        .map(|row| {
+            let right = match row.right {
+                Right::Ballots => "approved",
+                Right::Bounds => "within bounds",
+            };
+            let said = match (&row.waits, row.commit) {
+                (Some(why), _) => paint.warn(&format!("waits: {}", text::inert(why))),
+                (None, Some(commit)) => format!("is commit {}", commit.short()),
+                (None, None) => "is done".to_owned(),
+            };
+            vec![format!("  {}", row.id.short()), right.to_owned(), said]
+        })
+        .collect();
+    shown.push_str(&table(&rows));
 }
 
 fn attention(shown: &mut String, findings: &Findings, paint: Paint) {

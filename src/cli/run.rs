@@ -59,6 +59,7 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
     let mut state = journal.state().clone();
     open.add_holds(&mut state);
     let mut verifies = false;
+    let governor = open.governor();
     let report = runners::with(open, |runners| {
         verifies = runners.verify_anything();
         let mut world = World {
@@ -66,6 +67,7 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
             superproject: &open.repository,
             sources: &open.sources,
             runners: Some(runners),
+            governor: governor.as_ref(),
             journal: &mut journal,
             clock: &open.clock,
             stop: &|| stop.asked(),

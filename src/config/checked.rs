@@ -12,6 +12,7 @@ use super::raw::{Raw, RawModule};
 use crate::domain::drift::DriftLimits;
 use crate::domain::heal::HealLimits;
 use crate::domain::plan::PlanLimits;
+use crate::domain::proposal::Track;
 use crate::domain::text;
 use crate::ports::{DetectOptions, SnapshotOptions};
 
@@ -170,12 +171,25 @@ impl Settings {
             .collect()
     }
 
+    /// The rungs of the tracks that have one of their own.
+    pub fn track_rungs(&self) -> impl Iterator<Item = (Track, Rung)> {
+        let own = &self.effective.autonomy.tracks;
+        [
+            (Track::Leaf, own.leaf),
+            (Track::Core, own.core),
+            (Track::Input, own.input),
+            (Track::Policy, own.policy),
+            (Track::Membership, own.membership),
+            (Track::SelfUpgrade, own.self_upgrade),
+        ]
+        .into_iter()
+        .filter_map(|(track, rung)| Some((track, rung?)))
+    }
+
     /// The keys that the file sets and that this version does not act on, in order.
     #[must_use]
     pub fn not_acted_on(&self) -> Vec<&str> {
-        // Nothing is enacted by itself yet: the upper rungs are as assisted.
-        let upper = matches!(self.rung, Rung::Gated | Rung::Bounded);
-        self.leaves().filter(|key| idle(key) || (upper && *key == "autonomy.rung")).collect()
+        self.leaves().filter(|key| idle(key)).collect()
     }
 
     /// The keys that the file sets, without the tables around them, in order.
@@ -385,13 +399,7 @@ mod tests {
         .expect("right");
         assert_eq!(settings.module_urls()["logos-waku-module"], "https://example.org/waku");
         assert_eq!(settings.module_holds()["logos-waku-module"], "until the release");
-        assert_eq!(
-            settings.not_acted_on(),
-            ["autonomy.rung", "notify.telegram.chat_id", "notify.telegram.token_file"]
-        );
-        // The lower rungs are acted on.
-        let assisted = parse("[autonomy]\nrung = 'assisted'\n").expect("right");
-        assert!(assisted.not_acted_on().is_empty());
+        assert_eq!(settings.not_acted_on(), ["notify.telegram.chat_id", "notify.telegram.token_file"]);
     }
 
     #[test]

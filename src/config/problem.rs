@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(said("[cylce]\n"), "line 1, column 2: unknown key cylce (did you mean cycle?)");
         assert_eq!(
             said("[autonomy]\nspeed = 3\n"),
-            "line 2, column 1: unknown key autonomy.speed (known in [autonomy]: rung)"
+            "line 2, column 1: unknown key autonomy.speed (known in [autonomy]: rung, tracks)"
         );
     }
 

@@ -87,8 +87,42 @@ impl Default for RawCycle {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawAutonomy {
-    /// The rung of the ladder from manual to autonomous.
+    /// The rung of the ladder from manual to autonomous. The policy's rung of a track is the most that
+    /// counts there: what stands here only lowers it.
     pub rung: Rung,
+    /// The rungs of single tracks.
+    #[serde(skip_serializing_if = "RawTrackRungs::is_empty")]
+    pub tracks: RawTrackRungs,
+}
+
+/// `[autonomy.tracks]`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawTrackRungs {
+    /// Pins on which no other module depends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaf: Option<Rung>,
+    /// Pins on which other modules depend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core: Option<Rung>,
+    /// Root inputs that are no modules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Rung>,
+    /// The policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Rung>,
+    /// The members document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub membership: Option<Rung>,
+    /// This program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_upgrade: Option<Rung>,
+}
+
+impl RawTrackRungs {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How much may be done without a person.

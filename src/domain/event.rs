@@ -11,6 +11,7 @@ use super::heal::{HealEnd, Uptime};
 use super::health::Verdict;
 use super::health::evidence::Lasting;
 use super::id::{ChangeId, Cid, ModuleName, ObjectId, ProposalId};
+use super::ladder::Right;
 use super::plan::PinMove;
 use super::proposal::{Closure, Purpose, Track};
 
@@ -422,11 +423,19 @@ pub enum Event {
         /// proposed here too.
         charged: bool,
     },
+    /// The daemon begins to enact a proposal by itself, on the rung that policy and configuration allow.
+    #[serde(rename = "enact.started")]
+    EnactStarted {
+        /// Which proposal.
+        proposal: ProposalId,
+        /// By what right.
+        right: Right,
+    },
 }
 
 impl Event {
     /// The types that this program knows, in the order of the variants.
-    pub const TYPES: [&'static str; 36] = [
+    pub const TYPES: [&'static str; 37] = [
         "journal.opened",
         "journal.recovered",
         "cycle.started",
@@ -463,6 +472,7 @@ impl Event {
         "all.unheld",
         "ballot.waits",
         "proposal.received",
+        "enact.started",
     ];
 
     /// The entry's `type`.
@@ -505,6 +515,7 @@ impl Event {
             Self::AllUnheld {} => "all.unheld",
             Self::BallotWaits { .. } => "ballot.waits",
             Self::ProposalReceived { .. } => "proposal.received",
+            Self::EnactStarted { .. } => "enact.started",
         }
     }
 
@@ -537,7 +548,8 @@ impl Event {
             }
             Self::ProposalDerived { proposal, .. }
             | Self::ApplyFinished { proposal, .. }
-            | Self::ProposalReceived { proposal, .. } => {
+            | Self::ProposalReceived { proposal, .. }
+            | Self::EnactStarted { proposal, .. } => {
                 vec![("proposal", proposal.0)]
             }
             Self::ProposalVerified { proposal, claims, .. } => {
@@ -750,6 +762,7 @@ mod tests {
                 not_after_ms: 0,
             },
             Event::ProposalReceived { proposal: ProposalId(cid), sponsor: "v".to_owned(), charged: true },
+            Event::EnactStarted { proposal: ProposalId(cid), right: Right::Bounds },
         ];
         for (event, listed) in all.iter().zip(Event::TYPES) {
             let value = serde_json::to_value(event).unwrap();

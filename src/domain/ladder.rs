@@ -5,9 +5,41 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::heal::Rung;
+use super::id::ProposalId;
 use super::policy::Policy;
 use super::proposal::Track;
+
+/// By what right the daemon enacts a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Right {
+    /// A certificate whose delay is over.
+    Ballots,
+    /// The bounds that the policy states.
+    Bounds,
+}
+
+/// How long an enactment counts for the number that a day may have, milliseconds.
+pub const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Something that was enacted within bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnactedWithinBounds {
+    /// What.
+    pub proposal: ProposalId,
+    /// Checked time of that, milliseconds: a clock that was set forward makes no day pass.
+    pub checked_ms: i64,
+}
+
+/// How many of these count for the day at this checked time.
+#[must_use]
+pub fn of_the_day(enacted: &[EnactedWithinBounds], checked_ms: i64) -> u32 {
+    let recent = enacted.iter().filter(|one| checked_ms.saturating_sub(one.checked_ms) < DAY_MS);
+    u32::try_from(recent.count()).unwrap_or(u32::MAX)
+}
 
 /// How much a machine's configuration lets be done.
 #[derive(Debug, Clone, PartialEq, Eq)]

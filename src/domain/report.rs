@@ -11,6 +11,7 @@ use super::drift::Drift;
 use super::heal::HealReport;
 use super::health::Verdict;
 use super::id::{Cid, ModuleName, ObjectId, ProposalId};
+use super::ladder::Right;
 use super::module::RefusedModule;
 use super::pin::PinCheck;
 use super::plan::{PinMove, Plan};
@@ -69,6 +70,9 @@ pub struct Findings {
     /// What healing did, and why what is bad was left.
     #[serde(default)]
     pub heal: HealReport,
+    /// What the daemon enacted by itself, and what it may enact and why it waits, by proposal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enactments: Vec<Enactment>,
     /// The identity of how they were verified: steps and what ran them. Absent when nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_how: Option<Cid>,
@@ -115,7 +119,8 @@ impl ModuleHealth {
 /// One phase of a cycle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {
-    /// Its name: snapshot, drift, verify, heal, detect, order, plan, candidates, propose, record.
+    /// Its name: snapshot, drift, verify, heal, detect, order, plan, candidates,
+    /// propose, enact, record.
     pub name: String,
     /// How long, microseconds of monotonic time.
     pub elapsed_us: u64,
@@ -153,6 +158,19 @@ pub struct OpenProposal {
     pub purpose: Purpose,
     /// Which rules of decision apply.
     pub track: Track,
+}
+
+/// A proposal on a rung on which the daemon enacts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enactment {
+    /// Which.
+    pub id: ProposalId,
+    /// By what right.
+    pub right: Right,
+    /// The commit; absent while it waits.
+    pub commit: Option<ObjectId>,
+    /// Why it waits, as a sentence without a final stop; absent when it was enacted.
+    pub waits: Option<String>,
 }
 
 /// A change that is not proposed, and why.

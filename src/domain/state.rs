@@ -11,8 +11,9 @@ use super::governance::time::{CheckedTime, Reading};
 use super::heal::Heals;
 use super::health::{VerdictRecord, Verdicts};
 use super::id::{Cid, ModuleName, ObjectId, ProposalId};
+use super::ladder::{DAY_MS, EnactedWithinBounds, Right};
 use super::plan::PinMove;
-use super::proposal::{Closure, Decided, Judged, ProposalRecord, Proposals, Stage, Verification};
+use super::proposal::{Closure, Decided, Judged, ProposalRecord, Proposals, Purpose, Stage, Verification};
 
 /// What one must remember from earlier cycles.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub struct State {
     /// Keys that count for nothing any more, by fingerprint: since which entry.
     #[serde(default)]
     pub revoked: BTreeMap<String, u64>,
+    /// What was enacted within bounds, oldest first; what no day counts any more is left out.
+    #[serde(default)]
+    pub enacted: Vec<EnactedWithinBounds>,
     /// Why everything is held: nothing is enacted, healed or applied before a person lets go.
     #[serde(default)]
     pub stopped: Option<String>,
@@ -182,19 +186,12 @@ impl State {
                     seen.rewritten_to = None;
                 }
             }
-            Event::MembersTrusted { members, epoch, enacts, .. } => {
-                self.members = Some(InForce { document: *members, epoch: *epoch });
-                self.enacted(seq, *enacts);
-            }
-            Event::PolicyAdopted { policy, enacts, .. } => {
-                self.policy = Some(*policy);
-                self.enacted(seq, *enacts);
-            }
-            Event::KeyRevoked { key, .. } => {
-                self.revoked.entry(key.clone()).or_insert(seq);
-            }
-            Event::AllHeld { reason } => self.stopped = Some(reason.clone()),
-            Event::AllUnheld {} => self.stopped = None,
+            Event::MembersTrusted { .. }
+            | Event::PolicyAdopted { .. }
+            | Event::KeyRevoked { .. }
+            | Event::AllHeld { .. }
+            | Event::AllUnheld {}
+            | Event::EnactStarted { .. } => self.apply_to_rules(seq, event),
             Event::VerifyFinished {
                 module,
                 revision,
@@ -250,6 +247,32 @@ impl State {
             self.last_look = Some(last.clone());
         }
         self.last_cycle = Some(last);
+    }
+
+    /// What an entry about who decides, and about how much is done without them, changes.
+    fn apply_to_rules(&mut self, seq: u64, event: &Event) {
+        match event {
+            Event::MembersTrusted { members, epoch, enacts, .. } => {
+                self.members = Some(InForce { document: *members, epoch: *epoch });
+                self.enacted(seq, *enacts);
+            }
+            Event::PolicyAdopted { policy, enacts, .. } => {
+                self.policy = Some(*policy);
+                self.enacted(seq, *enacts);
+            }
+            Event::KeyRevoked { key, .. } => {
+                self.revoked.entry(key.clone()).or_insert(seq);
+            }
+            Event::AllHeld { reason } => self.stopped = Some(reason.clone()),
+            Event::AllUnheld {} => self.stopped = None,
+            Event::EnactStarted { right: Right::Bounds, proposal } => {
+                let checked_ms = self.time.checked_ms();
+                self.enacted.retain(|one| checked_ms.saturating_sub(one.checked_ms) < DAY_MS);
+                self.enacted.push(EnactedWithinBounds { proposal: *proposal, checked_ms });
+            }
+            // The caller gives only these, and nothing counts what was decided by ballots.
+            _ => {}
+        }
     }
 
     /// The document of a proposal is in force.
@@ -397,6 +420,19 @@ impl State {
             // The caller gives only the above.
             _ => {}
         }
+    }
+
+    /// Whether people decided for a proposal by the rules in force, and it waits to be applied: nothing
+    /// that upstreams do takes its place.
+    #[must_use]
+    pub fn is_decided(&self, id: &ProposalId, record: &ProposalRecord) -> bool {
+        record.stage == Stage::Open
+            && record.certificate.is_some()
+            && record.policy == self.policy
+            && Some(record.members_epoch) == self.members.map(|members| members.epoch)
+            // Nobody voted on what the daemon began to enact by itself.
+            && !self.enacted.iter().any(|one| one.proposal == *id)
+            && record.purpose != Purpose::Heal
     }
 
     /// The proposals that wait for a decision or for being applied, with what is being applied.

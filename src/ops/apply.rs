@@ -24,6 +24,7 @@ use crate::domain::id::{Cid, ObjectId, ProposalId};
 use crate::domain::module::Module;
 use crate::domain::proposal::Stage;
 use crate::domain::state::State;
+use crate::domain::text;
 use crate::ports::{
     Clock, FailureKind, Journal, Landing, LandingState, PortError, PortResult, Repository, Sources,
     Superproject,
@@ -81,6 +82,9 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
     recover::check_landed(&*world.journal, world.superproject, state)?;
     let case = govern::case(&*world.journal, state, id)?;
     must_be_open(&case)?;
+    if let Some(reason) = &state.stopped {
+        return Err(held(id, reason));
+    }
     let waits = case.proposal.requires.iter().find(|before| {
         let record = state.proposals.get(before);
         !record.is_some_and(|record| matches!(record.stage, Stage::Applied { .. }))
@@ -149,6 +153,12 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
     };
     let started = world.journal.append(&id.short(), &event)?.seq;
     let effect = OpenEffect { started, proposal: id };
+    if let Some(reason) = world.journal.stopped() {
+        // Somebody stopped everything before this began, whatever we knew: nothing was done yet.
+        let note = format!("everything is held: {reason}");
+        recover::finish(world.journal, effect, "undone", None, &[note])?;
+        return Err(held(id, &reason));
+    }
     match world.superproject.land(&landing) {
         Ok(landed) => {
             recover::finish(world.journal, effect, "applied", Some(target), &landed.notes)?;
@@ -157,6 +167,13 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
         Err(error) if error.fatal => Err(error),
         Err(error) => Err(after_failure(world, &landing, effect, error)),
     }
+}
+
+fn held(id: ProposalId, reason: &str) -> PortError {
+    let reason = text::inert(reason);
+    PortError::failed(format!("cannot apply the proposal {}: everything is held: {reason}", id.short()))
+        .kind(FailureKind::Refused)
+        .hint("lambda-os unhold --all lets go")
 }
 
 fn must_be_open(case: &Case) -> PortResult<()> {

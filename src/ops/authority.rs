@@ -1,16 +1,19 @@
-//! By what right a proposal is applied: ballots that were counted, or the standing authority to heal.
+//! By what right a proposal is applied: ballots that were counted, the standing authority to heal, or the
+//! bounds that the policy states.
 //!
 //! In: a proposal, the journal and what it adds up to. Out: a certificate in the journal's store, and
 //! its entry. Applying makes one; whoever goes on with an application that was cut short checks it
-//! again. Neither right stands in for the other: a heal certificate proves a heal alone.
+//! again. No right stands in for another: a heal certificate proves a heal alone, and one within bounds
+//! what the policy in force lets be done without a ballot.
 
 use crate::domain::audit::entry::Entry;
+use crate::domain::governance::bounded::BoundedCertificate;
 use crate::domain::heal::HealCertificate;
 use crate::domain::id::{ChangeId, Cid, ProposalId};
 use crate::domain::proposal::{ProposalRecord, Verification};
 use crate::domain::state::State;
-use crate::ops::govern;
 use crate::ops::heal::standing::{self, Grant};
+use crate::ops::{enact, govern};
 use crate::ports::{Governor, Journal, PortResult, Stored};
 
 /// By what right.
@@ -20,6 +23,8 @@ pub enum Authority<'a> {
     Ballots(&'a dyn Governor),
     /// The members document grants it: a heal, or what undoes one that failed.
     Standing(&'a Grant),
+    /// The policy states bounds within which nobody needs to vote.
+    Bounds(&'a enact::Grant),
 }
 
 /// A certificate that was made, with what the commit says of it.
@@ -50,6 +55,7 @@ pub(super) fn certify(
 ) -> PortResult<Warrant> {
     match authority {
         Authority::Standing(grant) => standing::certify(journal, state, grant, id, now_ms),
+        Authority::Bounds(grant) => enact::certify(journal, state, grant, id, now_ms),
         Authority::Ballots(governor) => {
             let certified = govern::certify(journal, state, governor, id, now_ms)?;
             let voters: Vec<&str> =
@@ -84,9 +90,14 @@ pub(super) fn recheck(
     id: ProposalId,
     certificate: &Cid,
 ) -> PortResult<()> {
-    let stored = journal.stored(certificate)?;
-    match stored.and_then(|bytes| HealCertificate::from_canonical(&bytes).ok()) {
-        Some(held) => standing::recheck(journal, state, id, certificate, &held),
-        None => govern::recheck(journal, state, id, certificate).map(|_| ()),
+    let Some(stored) = journal.stored(certificate)? else {
+        return govern::recheck(journal, state, id, certificate).map(|_| ());
+    };
+    if let Ok(held) = HealCertificate::from_canonical(&stored) {
+        return standing::recheck(journal, state, id, certificate, &held);
     }
+    if let Ok(held) = BoundedCertificate::from_canonical(&stored) {
+        return enact::recheck(journal, state, id, certificate, &held);
+    }
+    govern::recheck(journal, state, id, certificate).map(|_| ())
 }

@@ -12,6 +12,8 @@ pub mod detect;
 
 pub mod doctor;
 
+pub mod enact;
+
 pub mod govern;
 
 pub mod heal;
@@ -25,6 +27,8 @@ pub mod plan;
 pub mod propose;
 
 pub mod exchange;
+
+mod recorder;
 
 pub mod recover;
 

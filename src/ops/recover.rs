@@ -144,16 +144,17 @@ fn close_apply(
     let remedy = reconcile(&Reality::Expected, &Reality::Target, seen.as_ref());
     if remedy == Remedy::Redo && !begun {
         let certificate = state.proposals.get(&proposal).and_then(|record| record.certificate);
+        let stopped = state.stopped.as_ref().map(|reason| {
+            PortError::failed(format!("everything is held: {reason}")).kind(FailureKind::Refused)
+        });
         let held = match certificate {
+            _ if stopped.is_some() => stopped,
             Some(certificate) => authority::recheck(journal, state, proposal, &certificate).err(),
             None => Some(PortError::failed("it has no certificate")),
         };
         if let Some(error) = held {
             superproject.abandon(&landing)?;
-            let why = format!(
-                "its certificate does not hold any more, and nothing of it had been changed: {}",
-                said(&error)
-            );
+            let why = format!("nothing of it had been changed, and it may not be now: {}", said(&error));
             let closed = close(journal, open, "undone", vec![why])?;
             // Nobody signed a heal certificate: one that does not hold was made or changed by somebody.
             let heals = state.proposals.get(&proposal).is_some_and(|it| it.purpose == Purpose::Heal);
@@ -336,6 +337,9 @@ mod tests {
         }
         fn line_id(&self, _: u64) -> PortResult<Option<Cid>> {
             Ok(None)
+        }
+        fn stopped(&self) -> Option<String> {
+            None
         }
     }
 

@@ -53,6 +53,7 @@ pub fn age_ms(known: &Known<'_>) -> Option<i64> {
 pub fn attention(known: &Known<'_>) -> Vec<Attention> {
     let mut all = Vec::new();
     cycle(known, &mut all);
+    stopped(known, &mut all);
     applications(known, &mut all);
     heals(known, &mut all);
     if let Some(findings) = known.findings {
@@ -114,6 +115,14 @@ fn cycle(known: &Known<'_>, all: &mut Vec<Attention>) {
     if let Some(age) = age_ms(known).filter(|age| *age > known.stale_after_ms) {
         let next = if known.running { "see what holds it: lambda-os audit log" } else { look };
         say(all, "cycle", "old", format!("the last look is {} old", span(age)), next);
+    }
+}
+
+/// Everything is held.
+fn stopped(known: &Known<'_>, all: &mut Vec<Attention>) {
+    if let Some(reason) = &known.state.stopped {
+        let cause = format!("nothing is enacted, healed or applied: {reason}");
+        say(all, "everything", "held", cause, "lambda-os unhold --all lets go");
     }
 }
 
@@ -273,6 +282,7 @@ mod tests {
             plan: Plan::default(),
             proposals: Vec::new(),
             not_proposed: Vec::new(),
+            enactments: Vec::new(),
             health: Vec::new(),
             heal: HealReport::default(),
             verified_how: None,

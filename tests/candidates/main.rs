@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ladder;
 mod world;
 
 use std::collections::BTreeSet;

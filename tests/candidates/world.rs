@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lambda_os::adapters::clock::SystemClock;
 use lambda_os::adapters::git::{DiscoverSettings, Environment, GitRepository};
+use lambda_os::adapters::governors::People;
 use lambda_os::adapters::journal::JournalWriter;
 use lambda_os::adapters::mirrors::Mirrors;
 use lambda_os::adapters::state_dir::StateDir;
@@ -18,6 +19,7 @@ use lambda_os::domain::heal::{HealLimits, Rung};
 use lambda_os::domain::health::evidence::{Exit, Lasting};
 use lambda_os::domain::health::{Claims, Outcome, Placed, Scene, Step, StepRun};
 use lambda_os::domain::id::{Cid, ModuleName, ObjectId, RepoPath};
+use lambda_os::domain::ladder::Ladder;
 use lambda_os::domain::plan::PlanLimits;
 use lambda_os::domain::report::CycleReport;
 use lambda_os::domain::state::State;
@@ -40,6 +42,8 @@ pub(crate) struct World {
     pub(crate) checker: Files,
     /// The steps that every module has.
     pub(crate) steps: Vec<Step>,
+    /// How much the configuration lets be done without a person.
+    pub(crate) rung: Rung,
 }
 
 impl World {
@@ -62,7 +66,7 @@ impl World {
             machine_is_broken: AtomicBool::new(false),
             runs: Mutex::default(),
         };
-        Self { workspace, repository, mirrors, checker, steps: vec![Step::Command] }
+        Self { workspace, repository, mirrors, checker, steps: vec![Step::Command], rung: Rung::Assisted }
     }
 
     /// A commit with this first line in what the checker reads.
@@ -76,6 +80,12 @@ impl World {
         modules.filter(|module| module.behind > 0).map(|module| module.name.clone()).collect()
     }
 
+    /// The journal, to write.
+    pub(crate) fn journal<T>(&self, act: impl FnOnce(&mut JournalWriter<'_>) -> T) -> T {
+        let clock = SystemClock;
+        act(&mut JournalWriter::open(&self.directory(), &clock).expect("a journal"))
+    }
+
     fn directory(&self) -> StateDir {
         StateDir::resolve(Some(&self.workspace.state()), None, self.workspace.path())
             .expect("a state directory")
@@ -87,10 +97,19 @@ impl World {
     }
 
     pub(crate) fn cycle_with(&self, verified: bool) -> (CycleReport, usize) {
+        self.cycle_on(verified, None)
+    }
+
+    /// One cycle that knows the journal as it was then.
+    pub(crate) fn cycle_from(&self, state: State) -> (CycleReport, usize) {
+        self.cycle_on(true, Some(state))
+    }
+
+    fn cycle_on(&self, verified: bool, state: Option<State>) -> (CycleReport, usize) {
         let before = self.checker.runs();
         let clock = SystemClock;
         let mut journal = JournalWriter::open(&self.directory(), &clock).expect("a journal");
-        let state = journal.state().clone();
+        let state = state.unwrap_or_else(|| journal.state().clone());
         let absent = Unavailable { why: "it is not there".to_owned() };
         let own_steps = BTreeMap::new();
         let runners = Runners {
@@ -117,12 +136,14 @@ impl World {
             drift: DriftLimits::default(),
             plan: PlanLimits::default(),
             heal: HealOptions { rung: Rung::Assisted, limits: HealLimits::default() },
+            ladder: Ladder { rung: self.rung, tracks: BTreeMap::new() },
         };
         let mut world = cycle::World {
             repository: &self.repository,
             superproject: &self.repository,
             sources: &self.mirrors,
             runners: verified.then_some(runners),
+            governor: &People,
             journal: &mut journal,
             clock: &clock,
             stop: &|| false,

@@ -141,6 +141,10 @@ impl Journal for Writer<'_> {
         Ok(entries.remove(0))
     }
 
+    fn stopped(&self) -> Option<String> {
+        self.state.stopped.clone()
+    }
+
     fn append_all(&mut self, items: &[(&str, Event)]) -> PortResult<Vec<Entry>> {
         self.may_write()?;
         let fault = self.faults.next("journal.append", Call::Write);

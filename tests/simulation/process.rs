@@ -9,6 +9,7 @@ use lambda_os::domain::event::Event;
 use lambda_os::domain::governance::ballot::Choice;
 use lambda_os::domain::heal::{HealLimits, Rung};
 use lambda_os::domain::id::{ModuleName, ObjectId, ProposalId};
+use lambda_os::domain::ladder::Ladder;
 use lambda_os::domain::plan::PlanLimits;
 use lambda_os::domain::report::Findings;
 use lambda_os::ops::apply::{self, Mode};
@@ -78,6 +79,7 @@ fn options(rung: Rung) -> CycleOptions {
         drift: DriftLimits::default(),
         plan: PlanLimits::default(),
         heal: HealOptions { rung, limits: HealLimits::default() },
+        ladder: Ladder { rung, tracks: BTreeMap::new() },
     }
 }
 
@@ -147,6 +149,7 @@ fn one_cycle(
         superproject: machine,
         sources: machine,
         runners: Some(machine.runners(&own_steps)),
+        governor: &people.governor,
         journal,
         clock: machine,
         stop: &|| false,

@@ -368,6 +368,10 @@ impl Journal for JournalWriter<'_> {
         objects::load(&self.directory, cid)
     }
 
+    fn stopped(&self) -> Option<String> {
+        self.place.state.stopped.clone()
+    }
+
     fn line_id(&self, seq: u64) -> PortResult<Option<Cid>> {
         let line = self.place.line(&self.file, seq).map_err(|error| {
             durable::port_error(format!("cannot read the journal {}", shown(&self.path)), error)

@@ -87,6 +87,12 @@ impl CheckedTime {
         Times { wall_ms, checked_ms: self.checked_ms.saturating_add(passed), slow_ms }
     }
 
+    /// Checked time at the newest entry, milliseconds since the first.
+    #[must_use]
+    pub fn checked_ms(&self) -> i64 {
+        self.checked_ms
+    }
+
     fn same_boot(&self, reading: Reading<'_>) -> Option<&Last> {
         self.last.as_ref().filter(|last| last.boot == reading.boot && reading.boot != UNKNOWN_BOOT)
     }

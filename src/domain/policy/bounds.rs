@@ -105,10 +105,13 @@ impl Bounds {
             }
             match age_ms {
                 _ if self.min_age_ms == 0 => {}
-                None => said.push(format!("since when {module} is known there is not known")),
+                None => said.push(format!("since when {module} was seen there is not known")),
                 Some(age) if *age < self.min_age_ms => {
-                    let (is, must) = (age / 60_000, self.min_age_ms / 60_000);
-                    said.push(format!("{module} is known there for {is} minutes, and must be for {must}"));
+                    // Not for how long it is: the sentence would be another one in every cycle.
+                    let must = self.min_age_ms / 60_000;
+                    said.push(format!(
+                        "{module} must have been seen there for {must} minutes, and is not yet"
+                    ));
                 }
                 Some(_) => {}
             }
@@ -150,7 +153,7 @@ mod tests {
             (vec![pin("c", Some(1), Some(60_000))], 0, "c is not among"),
             (vec![pin("a", Some(6), Some(60_000))], 0, "a moves 6 commits, and 5 may be"),
             (vec![pin("a", None, Some(60_000))], 0, "is not known"),
-            (vec![pin("a", Some(1), Some(59_999))], 0, "for 0 minutes, and must be for 1"),
+            (vec![pin("a", Some(1), Some(59_999))], 0, "must have been seen there for 1 minutes"),
             (vec![pin("a", Some(1), None)], 0, "is not known"),
             (vec![pin("a", Some(1), Some(60_000)); 2], 0, "stands twice"),
             (vec![pin("a", Some(1), Some(60_000))], 2, "2 changes were enacted"),

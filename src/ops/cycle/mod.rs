@@ -1,9 +1,10 @@
-//! One cycle, from looking to reporting. It looks, verifies, plans and proposes. It changes one thing in
-//! the workspace, and that only where the members document grants it: a module that broke goes back to
-//! a pin that was verified. (`recover`, before it, finishes or undoes what was begun.)
+//! One cycle, from looking to reporting. It looks, verifies, plans and proposes. It changes the workspace
+//! only where it was granted: a module that broke goes back to a pin that was verified, by the members
+//! document; and on the upper rungs of the ladder what was certified, or what the policy's bounds allow, is
+//! enacted. (`recover`, before it, finishes or undoes what was begun.)
 //!
 //! ```text
-//! recover → snapshot → drift → verify → heal → detect → order → plan → candidates → propose → record
+//! recover → snapshot → drift → verify → heal → detect → order → plan → candidates → propose → enact → record
 //! ```
 //!
 //! Each stage is a function of the values before it; after a heal everything is looked at again. What
@@ -19,20 +20,23 @@ use crate::domain::candidates::Candidates;
 use crate::domain::drift::{Drift, DriftLimits};
 use crate::domain::event::Event;
 use crate::domain::id::{Cid, ModuleName, RepoPath};
+use crate::domain::ladder::Ladder;
 use crate::domain::module::Discovery;
 use crate::domain::pin::PinCheck;
 use crate::domain::plan::PlanLimits;
-use crate::domain::report::{CycleReport, Findings, ModuleHealth, Phase, ProposalChanges};
+use crate::domain::report::{CycleReport, Enactment, Findings, ModuleHealth, Phase, ProposalChanges};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::state::State;
 use crate::domain::upgrade::Status;
+use crate::ops::enact::{self, EnactWorld, enact};
 use crate::ops::heal::{HealLook, HealOptions, HealOutcome, HealWorld, heal};
 use crate::ops::propose::{Look, Proposed, Proposer, propose};
+use crate::ops::recorder::Recorder;
 use crate::ops::verify::{Bench, Runners};
 use crate::ops::{candidates, detect, order, pins, plan};
 use crate::ports::{
-    Clock, DetectOptions, FailureKind, Journal, PortError, PortResult, Repository, SnapshotOptions, Sources,
-    Superproject,
+    Clock, DetectOptions, FailureKind, Governor, Journal, PortError, PortResult, Repository, SnapshotOptions,
+    Sources, Superproject,
 };
 
 use record::{load_snapshot, store};
@@ -48,6 +52,8 @@ pub struct World<'a> {
     pub sources: &'a dyn Sources,
     /// What verifies modules; `None` when nothing is to be verified.
     pub runners: Option<Runners<'a>>,
+    /// Who decides.
+    pub governor: &'a dyn Governor,
     /// The journal, whose one writer we are.
     pub journal: &'a mut dyn Journal,
     /// Time.
@@ -69,6 +75,8 @@ pub struct CycleOptions {
     pub plan: PlanLimits,
     /// How much is taken back, and by whom.
     pub heal: HealOptions,
+    /// How much may be done without a person.
+    pub ladder: Ladder,
 }
 
 /// Run one cycle. `state` is what the journal adds up to before it; `cause` says why it runs.
@@ -274,7 +282,10 @@ fn look(
     };
     let candidates = combined(world, &mut state, look, &mut verification.rows, phases)?;
     let look = Look { candidates: candidates.as_ref(), ..look };
-    let proposed = proposed(world, &state, look, options, phases)?;
+    let proposed = proposed(world, &mut state, look, options, phases)?;
+    goes_on(world)?;
+    let enactments = enacted(world, &mut state, &discovery, options)?;
+    phases.end("enact", enact::summary(&enactments));
 
     let findings = Findings {
         snapshot: snapshot_cid,
@@ -289,6 +300,7 @@ fn look(
         not_proposed: proposed.not_proposed,
         health: verification.rows,
         heal: healing.report,
+        enactments,
         verified_how: verification.how,
         not_done: not_done(world),
     };
@@ -332,23 +344,46 @@ fn combined(
     Ok(Some(found))
 }
 
+/// Enact what may be enacted without a person.
+fn enacted(
+    world: &mut World<'_>,
+    state: &mut State,
+    discovery: &Discovery,
+    options: &CycleOptions,
+) -> PortResult<Vec<Enactment>> {
+    let mut desk = EnactWorld {
+        repository: world.repository,
+        superproject: world.superproject,
+        sources: world.sources,
+        runners: world.runners,
+        governor: world.governor,
+        journal: &mut *world.journal,
+        clock: world.clock,
+        stop: world.stop,
+    };
+    enact(&mut desk, state, discovery, &options.ladder)
+}
+
 /// Bring the proposals up to date.
 fn proposed(
     world: &mut World<'_>,
-    state: &State,
+    state: &mut State,
     look: Look<'_>,
     options: &CycleOptions,
     phases: &mut Phases<'_>,
 ) -> PortResult<Proposed> {
+    let mut recorder = Recorder::new(&mut *world.journal);
     let mut desk = Proposer {
         superproject: world.superproject,
         sources: world.sources,
-        journal: world.journal,
+        journal: &mut recorder,
         state,
         now_ms: world.clock.wall_ms(),
         threads: options.snapshot.threads,
     };
-    let proposed = propose(&mut desk, look)?;
+    let proposed = propose(&mut desk, look);
+    recorder.tell(state);
+    let proposed = proposed?;
     phases.end(
         "propose",
         format!(
@@ -369,7 +404,8 @@ fn not_done(world: &World<'_>) -> Vec<String> {
         said.push("nothing was verified: no steps are configured, so no module is called healthy".to_owned());
     }
     said.push(
-        "nothing was applied but what healing took back: a proposal is applied when a person says so"
+        "nothing was applied but what healing took back and what the ladder's upper rungs enacted: any \
+         other proposal is applied when a person says so"
             .to_owned(),
     );
     said.push("nobody was told: this version sends no notifications".to_owned());

@@ -11,12 +11,12 @@ use crate::ops::apply::{self, Applied, Mode, World};
 use crate::ops::authority::Authority;
 use crate::ops::exchange::Place;
 use crate::ops::propose::{Ask, Derived, derive_one, offer};
+use crate::ops::recorder::Recorder;
 use crate::ops::recover::said;
 use crate::ops::verify::{Committed, Known, Verified, Where, verify};
 use crate::ports::{FailureKind, PortError, PortResult};
 
 use super::end::{Ended, finish};
-use super::recorder::Recorder;
 use super::standing::Grant;
 use super::{Settled, Ward};
 

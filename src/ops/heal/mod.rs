@@ -16,7 +16,6 @@
 
 mod course;
 mod end;
-mod recorder;
 pub mod standing;
 mod tidy;
 
@@ -256,6 +255,9 @@ impl Ward<'_, '_> {
     /// By what right something is done.
     fn mandate(&self) -> Mandate {
         let Some(rules) = &self.rules else { return Mandate::Report };
+        if let Some(reason) = &self.state.stopped {
+            return Mandate::Propose(format!("everything is held: {reason}"));
+        }
         if self.options.rung == Rung::Manual {
             return Mandate::Propose("on the rung manual a person applies".to_owned());
         }

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::candidates::{Candidates, GreenSet, Reason};
 use crate::domain::graph::Graph;
-use crate::domain::id::ModuleName;
+use crate::domain::id::{ModuleName, ProposalId};
 use crate::domain::pin::PinCheck;
 use crate::domain::plan::{PinMove, Plan};
-use crate::domain::proposal::{MAX_PINS, Purpose, Stage, Track, Verification};
+use crate::domain::proposal::{MAX_PINS, ProposalRecord, Purpose, Stage, Track, Verification};
 use crate::domain::state::State;
 use crate::domain::upgrade::{Status, Upgrade};
 
@@ -58,7 +58,20 @@ pub(in crate::ops) fn in_the_way(state: &State, candidate: &Candidate) -> Option
     let applying = state.open_proposals().find(|(_, record)| {
         matches!(record.stage, Stage::Applying { .. }) && overlap(&record.pins, &candidate.pins)
     });
-    applying.map(|(id, _)| format!("the proposal {} is being applied", id.short()))
+    if let Some((id, _)) = applying {
+        return Some(format!("the proposal {} is being applied", id.short()));
+    }
+    decided_over(state, &candidate.pins).map(|(id, _)| {
+        format!("the proposal {} moves one of them, was approved, and waits to be applied", id.short())
+    })
+}
+
+/// The proposal that people decided for and that moves one of these modules.
+pub(super) fn decided_over<'a>(
+    state: &'a State,
+    pins: &[PinMove],
+) -> Option<(&'a ProposalId, &'a ProposalRecord)> {
+    state.open_proposals().find(|(id, record)| state.is_decided(id, record) && overlap(&record.pins, pins))
 }
 
 /// Whether two changes move a module both.

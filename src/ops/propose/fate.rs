@@ -37,8 +37,9 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// What becomes of a proposal that nothing in this cycle asks for.
-    pub(super) fn fate(&self, record: &ProposalRecord) -> Fate {
+    /// What becomes of a proposal that nothing in this cycle asks for. What people decided for stays
+    /// whatever upstream says, like what somebody asked for.
+    pub(super) fn fate(&self, record: &ProposalRecord, decided: bool) -> Fate {
         if matches!(record.purpose, Purpose::Command | Purpose::Amend) {
             // It moves no pin: whether what it changes is still what it was, deriving it again tells.
             return Fate::Stays;
@@ -57,7 +58,7 @@ impl<'a> Known<'a> {
         if moves && record.pins.iter().all(|pin| pin.from != pin.to && at(&pin.module) == Some(pin.to)) {
             return Fate::Over("its pins are where it would bring them".to_owned());
         }
-        if record.purpose.is_asked_for() {
+        if decided || record.purpose.is_asked_for() {
             // Somebody asked for it, whatever upstream says.
             return Fate::Stays;
         }

@@ -27,7 +27,7 @@ use crate::domain::upgrade::Upgrade;
 use crate::ops::govern;
 use crate::ports::{Journal, PortError, PortResult, Sources, Superproject};
 
-use super::candidates::{Candidate, Sorted, candidates, in_the_way, overlap, sorted};
+use super::candidates::{Candidate, Sorted, candidates, decided_over, in_the_way, overlap, sorted};
 use super::derive::{Ask, Derived, NotDerived, derive};
 use super::fate::{Fate, Known};
 use super::files::derive_delta;
@@ -294,10 +294,14 @@ impl<'a> Desk<'a> {
                 self.wait(&candidate.pins, "the superproject has no commit".to_owned(), None);
                 continue;
             };
+            if decided_over(self.state, &candidate.pins).is_some_and(|(_, one)| one.pins == candidate.pins) {
+                continue;
+            }
             let about: Vec<ProposalId> = self
                 .open
                 .iter()
                 .filter(|(id, record)| !record.purpose.is_asked_for() && !met.contains(*id))
+                .filter(|(id, record)| !self.state.is_decided(id, record))
                 .filter(|(_, record)| overlap(&record.pins, &candidate.pins))
                 .map(|(id, _)| *id)
                 .collect();
@@ -324,7 +328,7 @@ impl<'a> Desk<'a> {
         let left: Vec<ProposalId> = self.open.keys().filter(|id| !met.contains(id)).copied().collect();
         for id in left {
             let record = self.open[&id];
-            match (known.fate(record), look.base) {
+            match (known.fate(record, self.state.is_decided(&id, record)), look.base) {
                 (Fate::Over(reason), _) => self.close(id, Closure::Obsolete, None, reason),
                 (Fate::Stays, Some(base)) if record.purpose == Purpose::Command => {
                     self.of_files.extend((record.base != base).then_some(id));

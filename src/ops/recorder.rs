@@ -7,18 +7,18 @@ use crate::domain::state::State;
 use crate::ports::{Journal, PortResult};
 
 /// The journal, and the entries since.
-pub(super) struct Recorder<'a> {
+pub(in crate::ops) struct Recorder<'a> {
     inner: &'a mut dyn Journal,
     entries: Vec<Entry>,
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(inner: &'a mut dyn Journal) -> Self {
+    pub(in crate::ops) fn new(inner: &'a mut dyn Journal) -> Self {
         Self { inner, entries: Vec::new() }
     }
 
     /// Bring a state up to what was appended.
-    pub(super) fn tell(self, state: &mut State) {
+    pub(in crate::ops) fn tell(self, state: &mut State) {
         for entry in self.entries {
             state.take(&entry);
         }
@@ -52,5 +52,9 @@ impl Journal for Recorder<'_> {
 
     fn line_id(&self, seq: u64) -> PortResult<Option<Cid>> {
         self.inner.line_id(seq)
+    }
+
+    fn stopped(&self) -> Option<String> {
+        self.inner.stopped()
     }
 }
