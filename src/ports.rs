@@ -204,6 +204,20 @@ pub trait Superproject: Sync {
     /// When the commit or what it holds cannot be read, or a symlink or directory stands there.
     fn content(&self, commit: ObjectId, path: &RepoPath) -> PortResult<Option<PathContent>>;
 
+    /// The gitlinks at these paths of a commit, in their order; `None` where none stands.
+    ///
+    /// # Errors
+    /// As [`Self::content`].
+    fn gitlinks(&self, commit: ObjectId, paths: &[&RepoPath]) -> PortResult<Vec<Option<ObjectId>>> {
+        let one = |path: &&RepoPath| {
+            Ok(match self.content(commit, path)? {
+                Some(PathContent::Gitlink(id)) => Some(id),
+                _ => None,
+            })
+        };
+        paths.iter().map(one).collect()
+    }
+
     /// The identity of the tree that `base` gives with these edits. Writes nothing.
     ///
     /// # Errors

@@ -93,6 +93,7 @@ impl Copied {
             journal: &mut journal,
             authority: Authority::Ballots(&People),
             clock: &CLOCK,
+            commands: &[],
         };
         apply(&mut world, &state, id, Mode::Act)
     }

@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::config::checked::{Backend, Rung as Configured};
 use crate::domain::heal::Rung;
 use crate::domain::ladder::Ladder;
+use crate::domain::policy::facts::Command;
 use crate::domain::state::State;
 use crate::ops::cycle::CycleOptions;
 use crate::ops::heal::HealOptions;
@@ -64,6 +65,7 @@ impl Open {
             plan: self.settings.plan_limits(),
             heal: HealOptions { rung: rung(self.settings.rung), limits: self.settings.heal_limits() },
             ladder: self.ladder(),
+            commands: self.commands(),
         }
     }
 
@@ -75,6 +77,18 @@ impl Open {
             rung: rung(self.settings.rung),
             tracks: own.map(|(track, own)| (track, rung(own))).collect(),
         }
+    }
+
+    /// What the configuration runs on the workspace.
+    #[must_use]
+    pub fn commands(&self) -> Vec<Command> {
+        let command = self.settings.effective.verify.command.iter();
+        command
+            .map(|command| Command {
+                what: "verify.command.program".to_owned(),
+                words: command.program.clone(),
+            })
+            .collect()
     }
 
     /// Who decides over proposals, as configured.

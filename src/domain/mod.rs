@@ -59,6 +59,8 @@ pub mod audit;
 
 pub mod event;
 
+pub mod seen;
+
 pub mod state;
 
 pub mod report;

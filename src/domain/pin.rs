@@ -13,7 +13,7 @@ use super::flake::lock::{Lock, Node, NodeId};
 use super::flake::nix_reader::InputSpec;
 use super::flake::reference::FlakeRef;
 use super::graph::{Names, Wiring, root_node};
-use super::id::{ModuleName, RepoPath};
+use super::id::{ModuleName, ObjectId, RepoPath};
 use super::module::Module;
 use super::snapshot::{ModuleState, Snapshot};
 use super::text;
@@ -88,17 +88,40 @@ impl PinCheck {
 #[must_use]
 pub fn check(modules: &[Module], snapshot: &Snapshot, wiring: &Wiring) -> Vec<PinCheck> {
     let states = snapshot.by_name();
+    all(modules, |_| true, wiring, |module| gitlink(states.get(&module.name).copied()))
+}
+
+/// The same for a tree that nobody has checked out: with these gitlinks, of the modules that are asked for.
+#[must_use]
+pub fn check_tree(
+    modules: &[Module],
+    asked: impl Fn(&Module) -> bool,
+    gitlinks: &BTreeMap<ModuleName, ObjectId>,
+    wiring: &Wiring,
+) -> Vec<PinCheck> {
+    all(modules, asked, wiring, |module| {
+        let revision = gitlinks.get(&module.name).map(ToString::to_string);
+        let detail = if revision.is_some() { "in the tree" } else { "not recorded" };
+        PinPlace { place: Place::Gitlink, revision, detail: detail.to_owned() }
+    })
+}
+
+fn all(
+    modules: &[Module],
+    asked: impl Fn(&Module) -> bool,
+    wiring: &Wiring,
+    gitlink: impl Fn(&Module) -> PinPlace,
+) -> Vec<PinCheck> {
     let names = Names::new(modules);
-    let mut checks: Vec<PinCheck> = modules
-        .iter()
-        .map(|module| check_one(module, states.get(&module.name).copied(), wiring, &names))
-        .collect();
+    let modules = modules.iter().filter(|module| asked(module));
+    let mut checks: Vec<PinCheck> =
+        modules.map(|module| check_one(module, gitlink(module), wiring, &names)).collect();
     checks.sort_by(|a, b| a.module.cmp(&b.module));
     checks
 }
 
-fn check_one(module: &Module, state: Option<&ModuleState>, wiring: &Wiring, names: &Names<'_>) -> PinCheck {
-    let mut places = vec![gitlink(state)];
+fn check_one(module: &Module, gitlink: PinPlace, wiring: &Wiring, names: &Names<'_>) -> PinCheck {
+    let mut places = vec![gitlink];
     let mut disagreements = Vec::new();
     let spec = module.input.as_ref().and_then(|input| wiring.flake.as_ref()?.inputs.get(input));
     if let (Some(input), Some(spec)) = (&module.input, spec) {

@@ -120,7 +120,7 @@ impl ModuleHealth {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {
     /// Its name: snapshot, drift, verify, heal, detect, order, plan, candidates,
-    /// propose, enact, record.
+    /// propose, policy, enact, record.
     pub name: String,
     /// How long, microseconds of monotonic time.
     pub elapsed_us: u64,

@@ -14,6 +14,7 @@ use super::id::{Cid, ModuleName, ObjectId, ProposalId};
 use super::ladder::{DAY_MS, EnactedWithinBounds, Right};
 use super::plan::PinMove;
 use super::proposal::{Closure, Decided, Judged, ProposalRecord, Proposals, Purpose, Stage, Verification};
+use super::seen::Seen;
 
 /// What one must remember from earlier cycles.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -67,6 +68,9 @@ pub struct State {
     /// The time that delays run on.
     #[serde(default)]
     pub time: CheckedTime,
+    /// Since when revisions are known, and what was applied lately.
+    #[serde(default)]
+    pub seen: Seen,
 }
 
 /// A combination of changes that was verified.
@@ -151,6 +155,7 @@ impl State {
     pub fn apply(&mut self, seq: u64, wall_ms: i64, event: &Event) {
         self.heals.apply(seq, wall_ms, event);
         self.heard.apply(seq, wall_ms, event);
+        self.seen.apply(self.time.checked_ms(), event, &self.proposals);
         match event {
             Event::JournalOpened { .. }
             | Event::JournalRecovered { .. }

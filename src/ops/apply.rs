@@ -4,7 +4,7 @@
 //! names, or a refusal after which nothing is changed. The order is the whole point:
 //!
 //! ```text
-//! recover → derive again on HEAD, the same change? → count again, certify (durable)
+//! recover → derive again on HEAD, the same change? → policy → count again, certify (durable)
 //!   → obstacles? → commit made → apply.started (durable) → land → apply.finished
 //! ```
 //!
@@ -17,11 +17,14 @@ use serde::Serialize;
 
 use super::authority::{self, Authority, Warrant};
 use super::govern::{self, Case};
+use super::policy::{self, Site};
 use super::propose::{Derived, derive_delta};
 use super::recover::{self, OpenEffect};
 use crate::domain::event::Event;
+use crate::domain::heal::certificate::Way;
 use crate::domain::id::{Cid, ObjectId, ProposalId};
 use crate::domain::module::Module;
+use crate::domain::policy::facts::Command;
 use crate::domain::proposal::Stage;
 use crate::domain::state::State;
 use crate::domain::text;
@@ -44,6 +47,8 @@ pub struct World<'a> {
     pub authority: Authority<'a>,
     /// Time.
     pub clock: &'a dyn Clock,
+    /// What this machine's configuration runs on the workspace: rules of the policy look at it.
+    pub commands: &'a [Command],
 }
 
 /// What became of a proposal that was applied.
@@ -116,6 +121,7 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
             let tally = govern::decide(&*world.journal, &state, governor, id, now_ms)?;
             notes.push(format!("the proposal is {}", tally.state.as_str()));
         }
+        notes.extend(denied(world, &state, &case, &derived, &modules)?);
         notes.extend(world.superproject.obstacles(head, &derived.edits)?);
         return Ok(applied(None, notes));
     }
@@ -125,6 +131,7 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
         let entry = world.journal.append(&id.short(), &event)?;
         state.take(&entry);
     }
+    permitted(world, &mut state, &case, &derived, &modules)?;
     let warrant = authority::certify(world.journal, &state, world.authority, id, now_ms)?;
     if warrant.change != derived.change || warrant.proposal != id {
         return Err(PortError::failed(format!("the certificate of {} is for another change", id.short()))
@@ -174,6 +181,49 @@ fn held(id: ProposalId, reason: &str) -> PortError {
     PortError::failed(format!("cannot apply the proposal {}: everything is held: {reason}", id.short()))
         .kind(FailureKind::Refused)
         .hint("lambda-os unhold --all lets go")
+}
+
+/// An error unless the policy's rules, asked once more, let it be applied; and for a heal the floors.
+fn permitted(
+    world: &mut World<'_>,
+    state: &mut State,
+    case: &Case,
+    derived: &Derived,
+    modules: &[Module],
+) -> PortResult<()> {
+    if let Authority::Standing(grant) = world.authority {
+        if grant.kind == Way::Restore {
+            // It puts back what stood there before the heal.
+            return Ok(());
+        }
+        let rules = govern::rules(&*world.journal, state)?;
+        policy::above_the_floors(&rules, world.sources, modules, &grant.module, grant.to).map_err(|why| {
+            PortError::failed(format!("cannot heal {}: {why}", grant.module)).kind(FailureKind::Refused)
+        })?;
+    }
+    let now = policy::now(state, world.clock);
+    let World { superproject, sources, commands, .. } = *world;
+    let site = Site { superproject, sources, modules, commands, snapshot: None };
+    policy::gate(site, world.journal, state, case, derived, now)
+}
+
+/// What the policy's rules would deny, each a note.
+fn denied(
+    world: &World<'_>,
+    state: &State,
+    case: &Case,
+    derived: &Derived,
+    modules: &[Module],
+) -> PortResult<Vec<String>> {
+    if state.policy.is_none() || state.members.is_none() {
+        return Ok(Vec::new());
+    }
+    let rules = govern::rules(&*world.journal, state)?;
+    let now = policy::now(state, world.clock);
+    let World { superproject, sources, commands, .. } = *world;
+    let site = Site { superproject, sources, modules, commands, snapshot: None };
+    let findings = policy::look(site, state, &rules, case, derived, now)?;
+    Ok(policy::denials(&findings).into_iter().map(|why| format!("the policy denies it: {why}")).collect())
 }
 
 fn must_be_open(case: &Case) -> PortResult<()> {

@@ -24,6 +24,8 @@ pub mod pins;
 
 pub mod plan;
 
+pub mod policy;
+
 pub mod propose;
 
 pub mod exchange;

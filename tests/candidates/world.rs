@@ -137,6 +137,7 @@ impl World {
             plan: PlanLimits::default(),
             heal: HealOptions { rung: Rung::Assisted, limits: HealLimits::default() },
             ladder: Ladder { rung: self.rung, tracks: BTreeMap::new() },
+            commands: Vec::new(),
         };
         let mut world = cycle::World {
             repository: &self.repository,

@@ -80,6 +80,7 @@ fn options(rung: Rung) -> CycleOptions {
         plan: PlanLimits::default(),
         heal: HealOptions { rung, limits: HealLimits::default() },
         ladder: Ladder { rung, tracks: BTreeMap::new() },
+        commands: Vec::new(),
     }
 }
 
@@ -202,6 +203,7 @@ fn applied(
         journal,
         authority: Authority::Ballots(&people.governor),
         clock: machine,
+        commands: &[],
     };
     apply::apply(&mut world, &state, id, Mode::Act).map(|_| ())
 }

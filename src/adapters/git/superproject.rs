@@ -73,6 +73,19 @@ impl Superproject for GitRepository {
             .map_err(cannot(format!("cannot read {path} of the superproject's commit {}", commit.short())))
     }
 
+    fn gitlinks(&self, commit: ObjectId, paths: &[&RepoPath]) -> PortResult<Vec<Option<ObjectId>>> {
+        let one = |opened: &Opened, path: &RepoPath| {
+            Ok(match build::content(opened, commit, path)? {
+                Some(PathContent::Gitlink(id)) => Some(id),
+                _ => None,
+            })
+        };
+        self.ask(|opened| paths.iter().map(|path| one(opened, path)).collect()).map_err(cannot(format!(
+            "cannot read the gitlinks of the superproject's commit {}",
+            commit.short()
+        )))
+    }
+
     fn tree_with(&self, base: ObjectId, edits: &[PathEdit]) -> PortResult<ObjectId> {
         self.ask(|opened| Ok(build::tree(opened, base, edits)?.tree))
             .map_err(cannot(format!("cannot build a change on the superproject's commit {}", base.short())))

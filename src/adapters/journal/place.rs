@@ -61,7 +61,7 @@ struct Cached {
     place: Place,
 }
 
-const PROGRAM: &str = concat!(env!("CARGO_PKG_VERSION"), "/3");
+const PROGRAM: &str = concat!(env!("CARGO_PKG_VERSION"), "/4");
 
 /// Name of the cache in `cache/`.
 const CACHE: &str = "journal.json";

@@ -92,7 +92,7 @@ pub(in crate::cli) fn one(
     mode: Mode,
 ) -> Result<Applied, Failure> {
     let state = journal.state().clone();
-    let governor = open.governor();
+    let (governor, commands) = (open.governor(), open.commands());
     let mut world = World {
         repository: &open.repository,
         superproject: &open.repository,
@@ -100,6 +100,7 @@ pub(in crate::cli) fn one(
         journal,
         authority: Authority::Ballots(governor.as_ref()),
         clock: &open.clock,
+        commands: &commands,
     };
     Ok(apply::apply(&mut world, &state, id, mode)?)
 }

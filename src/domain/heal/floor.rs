@@ -1,16 +1,38 @@
-//! The security floor: below which revisions no module is taken back.
+//! The security floor: below which revisions no module is taken.
 //!
-//! It belongs to the policy document. Policies of this version state none, so nothing is below it;
-//! every way to a heal asks here all the same, when it decides, when it certifies and when it goes
-//! on after a crash.
+//! The policy states it for every change, the members document for what is healed without being asked;
+//! every way to a heal asks both, when it decides and when it applies.
 
-use crate::domain::id::{ModuleName, ObjectId};
-use crate::domain::policy::Policy;
+use crate::domain::id::ObjectId;
+use crate::domain::text;
+use crate::domain::upgrade::Relation;
 
-/// Whether a module may be at a revision.
+/// Whether a module may be at a revision, by how its floor stands to that (`relation`: commits that the
+/// revision has and the floor has not, and the other way round). The revision must hold all of the floor.
 ///
 /// # Errors
-/// A sentence without a final stop: why the policy forbids it.
-pub fn allows(_policy: &Policy, _module: &ModuleName, _revision: ObjectId) -> Result<(), String> {
-    Ok(())
+/// A sentence without a final stop: why it may not, also when it cannot be told.
+pub fn allows(
+    floor: ObjectId,
+    revision: ObjectId,
+    relation: &Result<Relation, String>,
+) -> Result<(), String> {
+    if floor == revision {
+        return Ok(());
+    }
+    let (at, floor) = (revision.short(), floor.short());
+    match relation {
+        Ok(Relation::Counted { ahead: 0, .. }) => Ok(()),
+        Ok(Relation::Counted { ahead, .. }) => {
+            Err(format!("{at} is below the security floor {floor}: it lacks {ahead} of its commits"))
+        }
+        Ok(Relation::Missing(commit)) => Err(format!(
+            "whether {at} is below the security floor {floor} cannot be told: {} is not at hand",
+            commit.short()
+        )),
+        Err(why) => Err(format!(
+            "whether {at} is below the security floor {floor} cannot be told: {}",
+            text::inert(why)
+        )),
+    }
 }

@@ -3,11 +3,23 @@
 //! Canonical JSON in the journal's store; its identity is part of every proposal and stamped into
 //! every entry. A proposal is judged by the policy that was in force when it was made.
 
+//!
+//! ```text
+//! document + facts → rules → findings      judged by the rules that are set, nothing else
+//! ```
+
 pub mod bounds;
+pub mod facts;
 pub mod finding;
+pub mod found;
+pub mod pattern;
+pub mod rules;
+mod slip;
 
 pub use bounds::Bounds;
 pub use finding::{Finding, Severity};
+use rules::Rules;
+pub(in crate::domain) use slip::slip;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +30,7 @@ use crate::domain::governance::members::Members;
 use crate::domain::heal::Rung;
 use crate::domain::id::Cid;
 use crate::domain::proposal::Track;
+use crate::domain::text;
 
 /// The version of the format that is written; version 1, which has none of the keys that may be
 /// absent, is read too.
@@ -48,6 +61,9 @@ pub struct Policy {
     /// reject or make wait what ballots approve.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub programs: BTreeMap<Track, Cid>,
+    /// The rules that judge proposals, by id.
+    #[serde(default, skip_serializing_if = "Rules::is_empty")]
+    pub rules: Rules,
 }
 
 /// Why a document is no policy.
@@ -71,6 +87,12 @@ pub enum PolicyError {
     /// A number that leaves nothing possible, or no bound.
     #[error("{0} must be 1 to {1}")]
     Range(&'static str, u32),
+    /// The same could be written in another way: a document has one form.
+    #[error("it is not written in its one form: every key of a rule stands there, and lists are sorted")]
+    NotItsForm,
+    /// It is not TOML.
+    #[error("it is not TOML: {0}")]
+    Toml(String),
 }
 
 impl Default for Policy {
@@ -84,6 +106,7 @@ impl Default for Policy {
             rungs: BTreeMap::new(),
             bounds: None,
             programs: BTreeMap::new(),
+            rules: Rules::default(),
         }
     }
 }
@@ -95,8 +118,39 @@ impl Policy {
     /// With the reason why it is none.
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, PolicyError> {
         let value = canonical::parse_canonical(bytes)?;
+        let policy = Self::from_value(value)?;
+        if policy.to_canonical()? != bytes {
+            return Err(PolicyError::NotItsForm);
+        }
+        Ok(policy)
+    }
+
+    /// The policy that a person wrote: TOML, or JSON where it begins with a brace. Keys of rules that
+    /// are left out have their default.
+    ///
+    /// # Errors
+    /// With the reason why it is none, and the nearest right name where one is not known.
+    pub fn from_text(text: &str) -> Result<Self, PolicyError> {
+        let value = if text.trim_start().starts_with('{') {
+            canonical::parse(text.as_bytes())?
+        } else {
+            let toml = |error: toml::de::Error| PolicyError::Toml(text::inert(error.to_string().trim()));
+            toml::from_str(text).map_err(toml)?
+        };
+        Self::from_value(value)
+    }
+
+    /// The policy as a person edits it.
+    ///
+    /// # Errors
+    /// Never for a policy that was read or is the default.
+    pub fn to_toml(&self) -> Result<String, CanonicalError> {
+        toml::to_string_pretty(self).map_err(|error| CanonicalError::Custom(error.to_string()))
+    }
+
+    fn from_value(value: serde_json::Value) -> Result<Self, PolicyError> {
         let policy: Self =
-            serde_json::from_value(value).map_err(|error| PolicyError::Shape(error.to_string()))?;
+            serde_json::from_value(value).map_err(|error| PolicyError::Shape(slip(&error.to_string())))?;
         policy.check()?;
         Ok(policy)
     }
@@ -120,6 +174,9 @@ impl Policy {
         }
         if let Some(fault) = self.bounds.as_ref().and_then(Bounds::fault) {
             return Err(PolicyError::Bounds(fault));
+        }
+        if self.v == 1 && !self.rules.is_empty() {
+            return Err(PolicyError::Newer("rules"));
         }
         for (name, value, most) in [
             ("max_open_proposals", self.max_open_proposals, 10_000),
@@ -177,12 +234,41 @@ mod tests {
             ("\"v\":2", "\"v\":3", "version 3"),
             ("100", "0", "max_open_proposals must be"),
             ("30", "3651", "proposal_days must be"),
-            ("allow_unverified", "allow_unverifed", "unknown field"),
+            ("allow_unverified", "allow_unverifed", "did you mean allow_unverified?"),
             ("true", "1", "expected a boolean"),
             ("{", "{ ", "not canonical"),
         ] {
             let error = Policy::from_canonical(text.replacen(from, to, 1).as_bytes()).unwrap_err();
             assert!(error.to_string().contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_writes_becomes_the_one_form_and_is_shown_again() {
+        let written = "
+            v = 2
+            max_open_proposals = 10
+            proposal_days = 3
+            allow_unverified = false
+            [rules.pin-coherence]
+            everywhere = true
+        ";
+        let policy = Policy::from_text(written).unwrap();
+        assert!(policy.rules.pin_coherence.as_ref().is_some_and(|rule| rule.everywhere));
+        let bytes = policy.to_canonical().unwrap();
+        assert_eq!(Policy::from_canonical(&bytes), Ok(policy.clone()));
+        assert_eq!(Policy::from_text(&policy.to_toml().unwrap()), Ok(policy.clone()));
+        assert_eq!(Policy::from_text(std::str::from_utf8(&bytes).unwrap()), Ok(policy));
+        // A key left out means its default: the document that is signed says it.
+        let short = String::from_utf8(bytes).unwrap().replace(r#","severity":"deny""#, "");
+        assert_eq!(Policy::from_canonical(short.as_bytes()), Err(PolicyError::NotItsForm));
+        for (slip, said) in [
+            ("v = 2\nmax_open = 1", "did you mean max_open_proposals?"),
+            ("v = ", "not TOML"),
+            ("{\"v\":2,\"v\":2}", "twice"),
+        ] {
+            let error = Policy::from_text(slip).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
         }
     }
 }

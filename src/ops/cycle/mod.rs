@@ -4,7 +4,7 @@
 //! enacted. (`recover`, before it, finishes or undoes what was begun.)
 //!
 //! ```text
-//! recover → snapshot → drift → verify → heal → detect → order → plan → candidates → propose → enact → record
+//! recover → snapshot → drift → verify → heal → detect → order → plan → candidates → propose → policy → enact → record
 //! ```
 //!
 //! Each stage is a function of the values before it; after a heal everything is looked at again. What
@@ -21,15 +21,17 @@ use crate::domain::drift::{Drift, DriftLimits};
 use crate::domain::event::Event;
 use crate::domain::id::{Cid, ModuleName, RepoPath};
 use crate::domain::ladder::Ladder;
-use crate::domain::module::Discovery;
+use crate::domain::module::{Discovery, Module};
 use crate::domain::pin::PinCheck;
 use crate::domain::plan::PlanLimits;
+use crate::domain::policy::facts::Command;
 use crate::domain::report::{CycleReport, Enactment, Findings, ModuleHealth, Phase, ProposalChanges};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::state::State;
 use crate::domain::upgrade::Status;
 use crate::ops::enact::{self, EnactWorld, enact};
 use crate::ops::heal::{HealLook, HealOptions, HealOutcome, HealWorld, heal};
+use crate::ops::policy::{self, Site, Stage};
 use crate::ops::propose::{Look, Proposed, Proposer, propose};
 use crate::ops::recorder::Recorder;
 use crate::ops::verify::{Bench, Runners};
@@ -77,6 +79,8 @@ pub struct CycleOptions {
     pub heal: HealOptions,
     /// How much may be done without a person.
     pub ladder: Ladder,
+    /// What this machine's configuration runs on the workspace: rules of the policy look at it.
+    pub commands: Vec<Command>,
 }
 
 /// Run one cycle. `state` is what the journal adds up to before it; `cause` says why it runs.
@@ -235,7 +239,8 @@ fn look(
     let Eyes { discovery, snapshot, cid: snapshot_cid } = eyes;
     let detection = detect::detect(world.sources, &discovery, &snapshot, &state, &options.detect);
     for event in &detection.events {
-        world.journal.append("upstream", event)?;
+        let entry = world.journal.append("upstream", event)?;
+        state.take(&entry);
     }
     let upgrades_cid = store(world.journal, &detection.upgrades)?;
     if state.upgrades != Some(upgrades_cid) {
@@ -284,6 +289,7 @@ fn look(
     let look = Look { candidates: candidates.as_ref(), ..look };
     let proposed = proposed(world, &mut state, look, options, phases)?;
     goes_on(world)?;
+    judged(world, &mut state, (&discovery.modules, &snapshot), options, phases)?;
     let enactments = enacted(world, &mut state, &discovery, options)?;
     phases.end("enact", enact::summary(&enactments));
 
@@ -359,6 +365,7 @@ fn enacted(
         governor: world.governor,
         journal: &mut *world.journal,
         clock: world.clock,
+        commands: &options.commands,
         stop: world.stop,
     };
     enact(&mut desk, state, discovery, &options.ladder)
@@ -395,6 +402,22 @@ fn proposed(
         ),
     );
     Ok(proposed)
+}
+
+/// Judge the proposals by the policy's rules.
+fn judged(
+    world: &mut World<'_>,
+    state: &mut State,
+    (modules, snapshot): (&[Module], &Snapshot),
+    options: &CycleOptions,
+    phases: &mut Phases<'_>,
+) -> PortResult<()> {
+    let (superproject, sources, commands) = (world.superproject, world.sources, &options.commands);
+    let site = Site { superproject, sources, modules, commands, snapshot: Some(snapshot) };
+    let now = policy::now(state, world.clock);
+    let stood = policy::stage(Stage { site, journal: world.journal, state, now, stop: world.stop })?;
+    phases.end("policy", stood.line());
+    goes_on(world)
 }
 
 /// What this cycle did not do.

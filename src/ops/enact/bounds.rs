@@ -15,6 +15,7 @@ use crate::domain::proposal::{ProposalRecord, Purpose};
 use crate::domain::state::State;
 use crate::ops::authority::Warrant;
 use crate::ops::govern;
+use crate::ops::policy;
 use crate::ports::{FailureKind, Journal, PortError, PortResult, Stored};
 
 use super::{One, now};
@@ -45,14 +46,15 @@ impl One<'_, '_> {
             return Ok(Err(format!("{} is held", held.module)));
         }
         let times = now(self.state, self.world.clock);
-        let pins = record.pins.iter().map(|pin| self.pin(pin)).collect::<PortResult<Vec<_>>>()?;
+        let pins =
+            record.pins.iter().map(|pin| self.pin(pin, times.checked_ms)).collect::<PortResult<Vec<_>>>()?;
         let enacted_today = ladder::of_the_day(&self.state.enacted, times.checked_ms);
         let extent = Extent { pins, enacted_today };
         let exceeded = bounds.exceeded(&extent);
         Ok(if exceeded.is_empty() { Ok(extent) } else { Err(exceeded.join("; ")) })
     }
 
-    fn pin(&self, pin: &PinMove) -> PortResult<PinExtent> {
+    fn pin(&self, pin: &PinMove, checked_ms: i64) -> PortResult<PinExtent> {
         let module = self.discovery.modules.iter().find(|module| module.name == pin.module);
         let commits = match module {
             _ if pin.from == pin.to => Some(0),
@@ -66,7 +68,10 @@ impl One<'_, '_> {
                 known.then_some(u64::from(forward.total))
             }
         };
-        Ok(PinExtent { module: pin.module.clone(), commits, age_ms: None })
+        let seen = module.map(|module| policy::first_seen(self.world.sources, self.state, module, pin.to));
+        let seen = seen.and_then(|seen| seen.ok().flatten());
+        let age_ms = seen.map(|seen| checked_ms.saturating_sub(seen));
+        Ok(PinExtent { module: pin.module.clone(), commits, age_ms })
     }
 }
 

@@ -22,6 +22,7 @@ use crate::domain::heal::Rung;
 use crate::domain::id::{ObjectId, ProposalId};
 use crate::domain::ladder::{Ladder, Right};
 use crate::domain::module::Discovery;
+use crate::domain::policy::facts::Command;
 use crate::domain::proposal::{ProposalRecord, Purpose, Stage};
 use crate::domain::report::Enactment;
 use crate::domain::state::State;
@@ -55,6 +56,8 @@ pub struct EnactWorld<'a> {
     pub journal: &'a mut dyn Journal,
     /// Time.
     pub clock: &'a dyn Clock,
+    /// What this machine's configuration runs on the workspace: rules of the policy look at it.
+    pub commands: &'a [Command],
     /// True once somebody asks to stop; looked at between modules and between proposals.
     pub stop: &'a dyn Fn() -> bool,
 }
@@ -186,6 +189,7 @@ impl One<'_, '_> {
             journal: &mut recorder,
             authority,
             clock: self.world.clock,
+            commands: self.world.commands,
         };
         let applied = apply::apply(&mut applying, self.state, self.id, Mode::Act);
         recorder.tell(self.state);

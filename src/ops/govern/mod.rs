@@ -27,6 +27,7 @@ use crate::domain::plan::PinMove;
 use crate::domain::policy::Policy;
 use crate::domain::proposal::{Proposal, ProposalRecord, Purpose};
 use crate::domain::state::State;
+use crate::ops::policy;
 use crate::ports::{FailureKind, Governor, PortError, PortResult, Stored};
 
 /// By which rules this workspace decides.
@@ -155,7 +156,7 @@ fn count(
         pins: &case.pins,
         files: &case.delta.files,
         document: case.delta.document,
-        narrowed: &[],
+        narrowed: &policy::narrowed(rules, &case.record),
         decided: None,
         members: &rules.members,
         policy: rules.policy_cid,

@@ -285,6 +285,7 @@ fn apply_by(ward: &mut Ward<'_, '_>, id: ProposalId, grant: &Grant) -> PortResul
         journal: &mut recorder,
         authority: Authority::Standing(grant),
         clock: world.clock,
+        commands: &[],
     };
     let applied = apply::apply(&mut applying, ward.state, id, Mode::Act);
     recorder.tell(ward.state);

@@ -25,7 +25,7 @@ use crate::domain::event::Event;
 use crate::domain::graph::Graph;
 use crate::domain::heal::history::Now;
 use crate::domain::heal::{
-    Decision, Facts, HealLimits, HealReport, Healed, Mandate, NotHealed, Reason, Rung, Uptime, decide, floor,
+    Decision, Facts, HealLimits, HealReport, Healed, Mandate, NotHealed, Reason, Rung, Uptime, decide,
 };
 use crate::domain::id::{ModuleName, RepoPath};
 use crate::domain::module::Discovery;
@@ -34,6 +34,7 @@ use crate::domain::snapshot::{ModuleState, Snapshot};
 use crate::domain::state::State;
 use crate::ops::govern::{self, Rules};
 use crate::ops::order;
+use crate::ops::policy::above_the_floors;
 use crate::ops::verify::{Bench, Runners};
 use crate::ports::{Clock, Journal, PortResult, Repository, Sources, Superproject};
 
@@ -238,8 +239,11 @@ impl Ward<'_, '_> {
             .iter()
             .filter_map(|module| Some((module.name.clone(), unclean(module)?)))
             .collect();
-        let policy = self.rules.as_ref().map(|rules| &rules.policy);
-        let allowed = |module: &ModuleName, at| policy.map_or(Ok(()), |it| floor::allows(it, module, at));
+        let (sources, modules) = (self.world.sources, &self.look.discovery.modules);
+        let allowed = |module: &ModuleName, at| match &self.rules {
+            Some(rules) => above_the_floors(rules, sources, modules, module, at),
+            None => Ok(()),
+        };
         decide(&Facts {
             rows,
             verdicts: &self.state.verdicts,

@@ -6,7 +6,7 @@
 
 use crate::domain::event::Event;
 use crate::domain::heal::certificate::{self, HEAL_CERTIFICATE_VERSION, Rests, Way};
-use crate::domain::heal::{HealCertificate, HealCertificateError, OpenHeal, Rung, floor};
+use crate::domain::heal::{HealCertificate, HealCertificateError, OpenHeal, Rung};
 use crate::domain::health::{Evidence, VerdictRecord};
 use crate::domain::id::{Cid, ModuleName, ObjectId, ProposalId};
 use crate::domain::proposal::{Purpose, Stage};
@@ -77,7 +77,7 @@ pub(in crate::ops) fn certify(
             .because(error)
             .hint("nothing was applied; look with: lambda-os audit verify")
     };
-    stopped(state, &rules, grant.kind, &grant.module, grant.to)?;
+    stopped(state, grant.kind, &grant.module)?;
     let granted = certificate::verify(&certificate, &rules.members_cid).map_err(wrong)?;
     journalled(journal, state, &rules, &certificate)?.map_err(wrong)?;
     if granted.proposal != id {
@@ -136,7 +136,7 @@ pub(in crate::ops) fn recheck(
         return Err(wrong(HealCertificateError::Apart("it is for another proposal")));
     }
     journalled(journal, state, &rules, held)?.map_err(wrong)?;
-    stopped(state, &rules, held.kind, &held.module, held.to)
+    stopped(state, held.kind, &held.module)
 }
 
 /// Whether the journal says everything that a certificate rests on.
@@ -179,14 +179,14 @@ fn journalled(
     Ok(Ok(()))
 }
 
-/// Whether a person or the policy stopped it since it was decided.
-fn stopped(state: &State, rules: &Rules, kind: Way, module: &ModuleName, to: ObjectId) -> PortResult<()> {
+/// Whether a person stopped it since it was decided. The policy and the floors are asked again where it
+/// is applied.
+fn stopped(state: &State, kind: Way, module: &ModuleName) -> PortResult<()> {
     if kind == Way::Restore {
         return Ok(());
     }
     let held = state.holds.get(module).map(|reason| format!("it is held: {reason}"));
-    let why = held.or_else(|| floor::allows(&rules.policy, module, to).err());
-    why.map_or(Ok(()), |why| {
+    held.map_or(Ok(()), |why| {
         Err(PortError::failed(format!("cannot heal {module}: {why}")).kind(FailureKind::Refused))
     })
 }

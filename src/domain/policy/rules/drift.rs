@@ -1,0 +1,102 @@
+//! `drift`: how far a pin may move at once, and how far it may lag behind.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Asks, Rule};
+use crate::domain::policy::Severity;
+use crate::domain::policy::facts::Facts;
+use crate::domain::policy::found::Found;
+use crate::domain::upgrade::Relation;
+
+/// The settings of `drift`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drift {
+    /// How grave it is.
+    pub severity: Severity,
+    /// Most commits that one move brings or takes back; 0 is no limit.
+    pub max_commits: u32,
+    /// Most commits that the result may be behind its upstream; 0 is no limit.
+    pub max_behind: u32,
+    /// Whether a checkout must be at what the superproject records; looked at in the workspace as it
+    /// is, before anything moves.
+    pub checkout: bool,
+}
+
+impl Default for Drift {
+    fn default() -> Self {
+        Self { severity: Severity::Review, max_commits: 0, max_behind: 0, checkout: false }
+    }
+}
+
+impl Rule for Drift {
+    const ID: &'static str = "drift";
+    const ASKS: Asks = Asks::World;
+    const ABOUT: &'static str = "\
+How far a submodule may drift: how many commits one move of a pin may bring (or take back), and how many \
+commits of its upstream the result may lack. A move that is too large to be read is put to people in \
+smaller parts; a module that lags too far behind misses what upstream mended.
+
+With `checkout`, `policy check` also says which checkouts are elsewhere than the superproject records. \
+0 is no limit. What cannot be counted is said, at the rule's severity.";
+    const EXAMPLE: &'static str = "\
+[rules.drift]
+severity = \"review\"
+max_commits = 500
+max_behind = 1000
+checkout = true
+";
+
+    fn severity(&self) -> Severity {
+        self.severity
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.max_commits == 0 && self.max_behind == 0 && !self.checkout {
+            return Err("it limits nothing: set max_commits, max_behind or checkout".to_owned());
+        }
+        Ok(())
+    }
+
+    fn judge(&self, facts: &Facts, found: &mut Found) {
+        for module in facts.judged() {
+            let name = &module.name;
+            if let Some(moved) = module.moved.as_ref().filter(|it| it.from != it.to && self.max_commits > 0) {
+                let most = self.max_commits;
+                match &moved.relation {
+                    Ok(Relation::Counted { behind, ahead }) if *behind.max(ahead) > most => {
+                        let many = behind.max(ahead);
+                        let said = format!("it would move by {many} commits, and {most} are allowed at once");
+                        found.module(name, said, Some("read it in smaller parts, or raise max_commits"));
+                    }
+                    Ok(Relation::Counted { .. }) => {}
+                    Ok(Relation::Missing(commit)) => {
+                        let said =
+                            format!("by how far it moves cannot be told: {} is not at hand", commit.short());
+                        found.module(name, said, None);
+                    }
+                    Err(why) => {
+                        found.module(name, format!("by how far it moves cannot be told: {why}"), None)
+                    }
+                }
+            }
+            let Some(upstream) = &module.upstream else { continue };
+            if let Some(behind) =
+                upstream.behind.filter(|behind| self.max_behind > 0 && *behind > self.max_behind)
+            {
+                let said = format!(
+                    "it is {behind} commits behind its upstream, and {} are allowed",
+                    self.max_behind
+                );
+                found.module(name, said, None);
+            }
+            if let (true, Some(at), Some(recorded)) = (self.checkout, upstream.checkout, module.revision)
+                && at != recorded
+                && module.moved.is_none()
+            {
+                let said = format!("its checkout is at {}, and {} is recorded", at.short(), recorded.short());
+                found.module(name, said, Some("git submodule update brings it there"));
+            }
+        }
+    }
+}
