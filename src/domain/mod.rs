@@ -31,6 +31,8 @@ pub mod upgrade;
 
 pub mod history;
 
+pub mod contents;
+
 pub mod health;
 
 pub mod plan;

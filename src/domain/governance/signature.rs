@@ -1,4 +1,5 @@
-//! Signatures over ballots: OpenSSH's SSHSIG (PROTOCOL.sshsig), namespace [`NAMESPACE`].
+//! OpenSSH's SSHSIG (PROTOCOL.sshsig): over ballots in the namespace [`NAMESPACE`], and over what
+//! others sign in theirs.
 //!
 //! In: the signed text and the armored signature, from anywhere. Out: the key that signed, or why
 //! not. Stricter than `ssh-keygen -Y verify` where it does no harm: Ed25519 by `verify_strict`, no
@@ -35,8 +36,13 @@ pub enum SignatureError {
     #[error("it is not an SSH signature: {0}")]
     NotASignature(String),
     /// It is for something else.
-    #[error("the signature is for the namespace {}, not for {NAMESPACE}", crate::domain::text::quoted(.0))]
-    Namespace(String),
+    #[error("the signature is for the namespace {}, not for {wanted}", crate::domain::text::quoted(found))]
+    Namespace {
+        /// What it is for.
+        found: String,
+        /// What it should be for.
+        wanted: &'static str,
+    },
     /// The key may not sign ballots.
     #[error("{0}")]
     Key(#[from] KeyError),
@@ -87,19 +93,32 @@ pub fn to_armor(signature: &[u8]) -> String {
     armor
 }
 
-/// The key that signed this text, by a signature in its binary form.
+/// The key that signed this text as a ballot, by a signature in its binary form.
 ///
 /// # Errors
 /// When the signature does not hold, or not for a ballot.
 pub fn verify(text: &[u8], signature: &[u8]) -> Result<PublicKey, SignatureError> {
+    verify_for(NAMESPACE, text, signature)
+}
+
+/// The key that signed this text for a namespace, by a signature in its binary form.
+///
+/// # Errors
+/// When the signature does not hold, or is for another namespace.
+pub fn verify_for(
+    namespace: &'static str,
+    text: &[u8],
+    signature: &[u8],
+) -> Result<PublicKey, SignatureError> {
     let wrong = |why: &str| SignatureError::NotASignature(why.to_owned());
     // The library reads the armor only; it refuses what stands behind the signature.
     let parsed = SshSig::from_pem(to_armor(signature)).map_err(|error| wrong(&error.to_string()))?;
     if parsed.version() != SshSig::VERSION {
         return Err(wrong("it is of another version"));
     }
-    if parsed.namespace() != NAMESPACE {
-        return Err(SignatureError::Namespace(parsed.namespace().to_owned()));
+    if parsed.namespace() != namespace {
+        let found = parsed.namespace().to_owned();
+        return Err(SignatureError::Namespace { found, wanted: namespace });
     }
     if !parsed.reserved().is_empty() {
         return Err(wrong("its reserved field is not empty"));
@@ -109,7 +128,8 @@ pub fn verify(text: &[u8], signature: &[u8]) -> Result<PublicKey, SignatureError
     if !is_framed(signature, &key) {
         return Err(wrong("its parts are not of the lengths that they say"));
     }
-    let signed = signed_data(parsed.hash_alg(), text)?;
+    let signed = SshSig::signed_data(namespace, parsed.hash_alg(), text)
+        .map_err(|error| SignatureError::NotASignature(error.to_string()))?;
     verify_raw(&key, &signed, parsed.signature())?;
     Ok(key)
 }
@@ -191,7 +211,11 @@ fn verify_raw(key: &PublicKey, signed: &[u8], signature: &ssh_key::Signature) ->
 
 /// As RFC 8032 with the checks that it leaves open decided: no small order, no malleable `s`, no
 /// cofactor, so that every verifier agrees.
-pub(super) fn verify_ed25519(public: &[u8; 32], signed: &[u8], raw: &[u8]) -> Result<(), SignatureError> {
+pub(in crate::domain) fn verify_ed25519(
+    public: &[u8; 32],
+    signed: &[u8],
+    raw: &[u8],
+) -> Result<(), SignatureError> {
     let public = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| SignatureError::Wrong)?;
     let raw = ed25519_dalek::Signature::from_slice(raw).map_err(|_| SignatureError::Wrong)?;
     public.verify_strict(signed, &raw).map_err(|_| SignatureError::Wrong)

@@ -35,7 +35,15 @@ fn another_namespace_is_refused() {
     for namespace in ["file", "git", "ballot@lambda-os.org", "Ballot@lambda-os"] {
         let signed = sign_text(TEXT, 1, namespace);
         let refused = verify(TEXT.as_bytes(), &signed.signature);
-        assert_eq!(refused, Err(SignatureError::Namespace(namespace.to_owned())));
+        assert_eq!(
+            refused,
+            Err(SignatureError::Namespace { found: namespace.to_owned(), wanted: NAMESPACE })
+        );
+        assert_eq!(
+            verify_for("git", TEXT.as_bytes(), &signed.signature).is_ok(),
+            namespace == "git",
+            "{namespace}"
+        );
     }
 }
 
