@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use crate::domain::audit::entry::Entry;
 use crate::domain::change::{PathContent, PathEdit};
+use crate::domain::contents::held::Held;
+use crate::domain::contents::touched::{Difference, Links};
+use crate::domain::contents::vouched::{Newcomer, Voucher};
 use crate::domain::event::Event;
 use crate::domain::flake::nar::NarHash;
 use crate::domain::flake::relock::{FlakeSources, SourceError};
@@ -308,8 +311,50 @@ pub struct Upstream {
     pub answer: UpstreamAnswer,
 }
 
+/// What modules' commits hold, from objects that are at hand: nothing that a repository configures
+/// counts, and what is over a bound is an error, never a part that looks like the whole.
+pub trait Contents: Sync {
+    /// What the tree of a module's commit holds; `None` when its objects are not at hand.
+    ///
+    /// # Errors
+    /// When an object database cannot be read, or the tree is over a bound.
+    fn held(&self, module: &Module, commit: ObjectId) -> PortResult<Option<Held>>;
+
+    /// What differs between the trees of two commits; `None` when objects are not at hand.
+    ///
+    /// # Errors
+    /// As [`Self::held`].
+    fn difference(&self, module: &Module, from: ObjectId, to: ObjectId) -> PortResult<Option<Difference>>;
+
+    /// The signatures that a commit carries, and those of annotated tags of it that are at hand; `None`
+    /// when the commit is not.
+    ///
+    /// # Errors
+    /// As [`Self::held`].
+    fn vouchers(&self, module: &Module, commit: ObjectId) -> PortResult<Option<Vec<Voucher>>>;
+
+    /// The commits that `to` has and `from` has not, by id; `None` when they are not all at
+    /// hand.
+    ///
+    /// # Errors
+    /// As [`Self::held`], and when there are more than `most`.
+    fn newcomers(
+        &self,
+        module: &Module,
+        from: ObjectId,
+        to: ObjectId,
+        most: usize,
+    ) -> PortResult<Option<Vec<Newcomer>>>;
+
+    /// The symlinks of a commit of the superproject itself; `None` when it is not at hand.
+    ///
+    /// # Errors
+    /// As [`Self::held`].
+    fn own_links(&self, commit: ObjectId) -> PortResult<Option<Links>>;
+}
+
 /// The upstreams, through bare mirrors in the state directory.
-pub trait Sources: Sync {
+pub trait Sources: Contents {
     /// Ask every module's upstream, in parallel, fetch what moved; in the order of `modules`.
     /// `known` gives the tip last seen, by module. Never fails as a whole.
     fn refresh(&self, modules: &[&Module], options: &DetectOptions) -> Vec<Upstream>;

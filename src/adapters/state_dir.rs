@@ -202,6 +202,12 @@ impl StateDir {
         self.cache().join("nar-hashes")
     }
 
+    /// What trees of modules hold that were looked at already: a cache, lost without loss.
+    #[must_use]
+    pub fn contents(&self) -> PathBuf {
+        self.cache().join("contents")
+    }
+
     /// Held by the one daemon or cycle.
     #[must_use]
     pub fn daemon_lock(&self) -> PathBuf {

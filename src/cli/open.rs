@@ -44,7 +44,8 @@ impl Open {
         let state_dir = place::state_dir(global, &settings, &repository)?;
         let sources = Mirrors::open(&state_dir.mirrors(), repository.work_tree(), repository.common_dir())
             .stale_after(settings.stale_after)
-            .with_hashes_in(&state_dir.nar_hashes());
+            .with_hashes_in(&state_dir.nar_hashes())
+            .with_contents_in(&state_dir.contents());
         let repository = repository.with_mirrors(state_dir.mirrors());
         Ok(Self { settings, repository, state_dir, sources, clock: SystemClock, offline: global.offline })
     }

@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 
 use lambda_os::domain::change::{PathContent, PathEdit};
+use lambda_os::domain::contents::held::Held;
+use lambda_os::domain::contents::touched::{Difference, Links};
+use lambda_os::domain::contents::vouched::{Newcomer, Voucher};
 use lambda_os::domain::discover::{DiscoverInput, discover};
 use lambda_os::domain::flake::nix_reader::{self, InputSpec};
 use lambda_os::domain::flake::reference::FlakeRef;
@@ -20,8 +23,8 @@ use lambda_os::domain::snapshot::{
 use lambda_os::domain::upgrade::{Relation, UpstreamAnswer};
 use lambda_os::domain::url::RepoIdentity;
 use lambda_os::ports::{
-    Clock, DetectOptions, FailureKind, Landed, Landing, LandingState, ModuleSources, PortError, PortResult,
-    Repository, SnapshotOptions, Sources, Superproject, Upstream as Answer,
+    Clock, Contents, DetectOptions, FailureKind, Landed, Landing, LandingState, ModuleSources, PortError,
+    PortResult, Repository, SnapshotOptions, Sources, Superproject, Upstream as Answer,
 };
 
 use super::fault::{Call, Faults, locked};
@@ -450,6 +453,29 @@ impl Superproject for Machine {
 
 fn busy() -> PortError {
     PortError::failed("another git holds the index").kind(FailureKind::Busy)
+}
+
+/// No module here has objects: whoever asks is told so.
+impl Contents for Machine {
+    fn held(&self, _: &Module, _: ObjectId) -> PortResult<Option<Held>> {
+        Ok(None)
+    }
+
+    fn difference(&self, _: &Module, _: ObjectId, _: ObjectId) -> PortResult<Option<Difference>> {
+        Ok(None)
+    }
+
+    fn vouchers(&self, _: &Module, _: ObjectId) -> PortResult<Option<Vec<Voucher>>> {
+        Ok(None)
+    }
+
+    fn newcomers(&self, _: &Module, _: ObjectId, _: ObjectId, _: usize) -> PortResult<Option<Vec<Newcomer>>> {
+        Ok(None)
+    }
+
+    fn own_links(&self, _: ObjectId) -> PortResult<Option<Links>> {
+        Ok(Some(Links::new()))
+    }
 }
 
 impl Sources for Machine {

@@ -39,6 +39,8 @@ mod archive;
 mod blobs;
 mod build;
 
+pub(in crate::adapters) mod contents;
+
 pub mod copy;
 
 pub mod nar;

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use self::contents::HeldCache;
 use self::history::Objects;
 use self::mirror::{Memory, Mirror};
 use self::pool::Caps;
@@ -31,6 +32,7 @@ use crate::ports::{
     Clock, DetectOptions, ModuleSources, PortResult, Relation, Sources, Upstream, UpstreamAnswer,
 };
 
+mod contents;
 mod history;
 mod local;
 mod log;
@@ -58,6 +60,8 @@ pub struct Mirrors {
     access: Access,
     hash_file: Option<PathBuf>,
     hashes: OnceLock<Arc<NarCache>>,
+    contents_file: Option<PathBuf>,
+    contents: OnceLock<HeldCache>,
 }
 
 /// One location, and what its modules want from it.
@@ -87,6 +91,8 @@ impl Mirrors {
             access: Access::default(),
             hash_file: None,
             hashes: OnceLock::new(),
+            contents_file: None,
+            contents: OnceLock::new(),
         }
     }
 
@@ -108,6 +114,13 @@ impl Mirrors {
     #[must_use]
     pub fn with_hashes_in(mut self, file: &Path) -> Self {
         self.hash_file = Some(file.to_owned());
+        self
+    }
+
+    /// The same, keeping what trees hold in this file from one process to the next.
+    #[must_use]
+    pub fn with_contents_in(mut self, file: &Path) -> Self {
+        self.contents_file = Some(file.to_owned());
         self
     }
 
@@ -488,5 +501,11 @@ impl Mirrors {
         self.hashes.get_or_init(|| {
             Arc::new(self.hash_file.as_deref().map_or_else(NarCache::default, NarCache::in_file))
         })
+    }
+
+    /// What trees hold that were looked at already.
+    fn contents(&self) -> &HeldCache {
+        let file = self.contents_file.as_deref();
+        self.contents.get_or_init(|| file.map_or_else(HeldCache::default, HeldCache::in_file))
     }
 }

@@ -262,12 +262,12 @@ fn resolved(links: &Links, link: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn at(byte: u8, kind: Kind) -> Option<At> {
-        Some(At { kind, id: ObjectId::from_bytes(&[byte; 20]).unwrap() })
+    fn at(byte: u8, kind: Kind) -> At {
+        At { kind, id: ObjectId::from_bytes(&[byte; 20]).unwrap() }
     }
 
     fn changed(path: &str) -> PathChange {
-        PathChange { path: path.into(), old: at(1, Kind::File), new: at(2, Kind::File) }
+        PathChange { path: path.into(), old: Some(at(1, Kind::File)), new: Some(at(2, Kind::File)) }
     }
 
     fn links(all: &[(&str, &str)]) -> Links {
@@ -288,8 +288,8 @@ mod tests {
     fn a_changed_added_or_removed_path_is_found_and_others_are_not() {
         let changes = vec![
             changed("a/b"),
-            PathChange { path: "ci/new".into(), old: None, new: at(3, Kind::File) },
-            PathChange { path: "ci/old".into(), old: at(4, Kind::File), new: None },
+            PathChange { path: "ci/new".into(), old: None, new: Some(at(3, Kind::File)) },
+            PathChange { path: "ci/old".into(), old: Some(at(4, Kind::File)), new: None },
             changed("cix"),
         ];
         let found = find(&Difference { changes, ..Difference::default() }, &["ci"]);
@@ -298,8 +298,8 @@ mod tests {
 
     #[test]
     fn a_rename_counts_under_both_names() {
-        let gone = PathChange { path: "ci/x".into(), old: at(5, Kind::File), new: None };
-        let come = PathChange { path: "docs/x".into(), old: None, new: at(5, Kind::File) };
+        let gone = PathChange { path: "ci/x".into(), old: Some(at(5, Kind::File)), new: None };
+        let come = PathChange { path: "docs/x".into(), old: None, new: Some(at(5, Kind::File)) };
         let away = Difference { changes: vec![gone, come], ..Difference::default() };
         assert_eq!(find(&away, &["ci"]), [("ci/x".to_owned(), How::Renamed("docs/x".into()))]);
         assert_eq!(find(&away, &["docs"]), [("docs/x".to_owned(), How::Renamed("ci/x".into()))]);
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_new_link_is_looked_at_under_the_path_that_it_leads_to() {
-        let link = PathChange { path: "docs/readme".into(), old: None, new: at(9, Kind::Link) };
+        let link = PathChange { path: "docs/readme".into(), old: None, new: Some(at(9, Kind::Link)) };
         let links_after = links(&[("docs/readme", "../secrets/key")]);
         let difference = Difference { changes: vec![link], links_after, ..Difference::default() };
         let expect = [("docs/readme".to_owned(), How::LeadsTo("secrets/key".into()))];
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_link_that_is_taken_away_still_names_what_changed_with_it() {
-        let gone = PathChange { path: "pipelines".into(), old: at(9, Kind::Link), new: None };
+        let gone = PathChange { path: "pipelines".into(), old: Some(at(9, Kind::Link)), new: None };
         let difference = Difference {
             changes: vec![gone, changed("tools/a")],
             links_before: links(&[("pipelines", "tools")]),
