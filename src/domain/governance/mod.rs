@@ -9,6 +9,9 @@
 //! Everything here is a function of its arguments: verifying a signature, counting, and checking
 //! a certificate give the same bytes on every machine. Signing, files and clocks are elsewhere.
 
+#[doc = include_str!("SIGNERS.md")]
+pub mod signers {}
+
 pub mod key;
 
 pub mod signature;
