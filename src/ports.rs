@@ -248,6 +248,19 @@ pub trait Superproject: Sync {
     /// When the repository cannot be read.
     fn newest_landed(&self) -> PortResult<Option<(ObjectId, Vec<u8>)>>;
 
+    /// The members document that this repository's first operator trusted, remembered beside the
+    /// repository itself: another state directory does not bring other members. `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn trusted(&self) -> PortResult<Option<Cid>>;
+
+    /// Remember it, durably.
+    ///
+    /// # Errors
+    /// Integrity when another one is remembered; input/output failures.
+    fn remember_trusted(&self, members: &Cid) -> PortResult<()>;
+
     /// What forbids applying these edits now, each a sentence with what to do; empty when nothing does.
     ///
     /// # Errors

@@ -228,9 +228,13 @@ fn a_journal_that_does_not_know_the_applied_commit_is_not_trusted() {
 
     // Emptied, and begun anew.
     std::fs::remove_dir_all(&state).expect("removed");
+    world.fails(&["init"], 7, "trusted the members document");
+    // Who removes that as well meets the commit.
+    std::fs::remove_file(world.workspace.path().join(".git/lambda-os/trusted")).expect("removed");
     world.ok(&["init"]);
     world.fails(&["run", "--once"], 7, "it does not fit the applied commit");
     std::fs::remove_dir_all(&state).expect("removed");
+    std::fs::remove_file(world.workspace.path().join(".git/lambda-os/trusted")).expect("removed");
     std::fs::rename(&good, &state).expect("renamed");
     let (exit, said) = world.run(&["run", "--once"]);
     assert!(exit == 0 || exit == 3, "{said}");

@@ -35,12 +35,17 @@ fn check_says_every_problem_with_its_place_and_exits_2() {
 #[test]
 fn check_says_what_nothing_acts_on() {
     let temp = support::temp_dir();
-    write(temp.path(), "c.toml", "[cycle]\ninterval_s = 60\n[autonomy]\nrung = 'gated'\n");
+    write(
+        temp.path(),
+        "c.toml",
+        "[cycle]\ninterval_s = 60\n[notify.telegram]\ntoken_file = '/t'\nchat_id = '1'\n",
+    );
     let output =
         support::lambda_os(temp.path()).args(["config", "check", "c.toml"]).output().expect("it runs");
     insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r"
-    c.toml (as asked): right, 2 keys set
-      autonomy.rung: accepted, not acted on by this version
+    c.toml (as asked): right, 3 keys set
+      notify.telegram.chat_id: accepted, not acted on by this version
+      notify.telegram.token_file: accepted, not acted on by this version
     ");
     assert_eq!(output.status.code(), Some(0));
 }

@@ -26,7 +26,7 @@ use crate::domain::governance::members::{Members, workspace_id};
 use crate::domain::id::{Cid, ObjectId};
 use crate::domain::policy::Policy;
 use crate::ops::{govern, trust};
-use crate::ports::Repository as _;
+use crate::ports::{PortError, Repository as _, Superproject};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -95,7 +95,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         JournalWriter::open(&state_dir, &SystemClock)?;
     }
     let key_made = match first {
-        Some(first) => found(&state_dir, workspace_id(first), wanted, !args.no_heal)?,
+        Some(first) => found(&repository, &state_dir, workspace_id(first), wanted, !args.no_heal)?,
         None => false,
     };
     let newest_entry = JournalReader::open(&state_dir)?.head().map(|head| head.seq);
@@ -218,6 +218,7 @@ fn refuse_trust(
 
 /// Put the first members document and policy in force, unless they are. Says whether a key was made.
 pub(super) fn found(
+    superproject: &dyn Superproject,
     state_dir: &StateDir,
     workspace: String,
     mut wanted: Vec<(String, PublicKey)>,
@@ -237,6 +238,9 @@ pub(super) fn found(
         wanted.push((OPERATOR.to_owned(), make_key(&state_dir.operator_key(), "lambda-os operator")?));
     }
     let members = Members { heal, ..trust::founding(workspace, &wanted)? };
+    let document =
+        members.cid().map_err(|error| PortError::failed("cannot write down who decides").because(error))?;
+    superproject.remember_trusted(&document)?;
     trust::trust(&mut journal, &state, &members, &Policy::default())?;
     Ok(made)
 }

@@ -35,6 +35,9 @@ pub struct State {
     pub tips: BTreeMap<ModuleName, SeenTip>,
     /// The members document in force.
     pub members: Option<InForce>,
+    /// The first members document that was ever in force here.
+    #[serde(default)]
+    pub first_members: Option<Cid>,
     /// The policy in force.
     pub policy: Option<Cid>,
     /// Every proposal.
@@ -258,6 +261,7 @@ impl State {
     fn apply_to_rules(&mut self, seq: u64, event: &Event) {
         match event {
             Event::MembersTrusted { members, epoch, enacts, .. } => {
+                self.first_members.get_or_insert(*members);
                 self.members = Some(InForce { document: *members, epoch: *epoch });
                 self.enacted(seq, *enacts);
             }

@@ -219,6 +219,7 @@ pub(crate) fn said(error: &PortError) -> String {
 /// # Errors
 /// Integrity when it does not: it was cut, emptied, rewritten, or is another one.
 pub fn check_landed(journal: &dyn Journal, superproject: &dyn Superproject, state: &State) -> PortResult<()> {
+    check_trusted(superproject, state)?;
     let Some((commit, message)) = superproject.newest_landed()? else { return Ok(()) };
     let wrong = |why: String| {
         PortError::failed(format!(
@@ -248,6 +249,22 @@ pub fn check_landed(journal: &dyn Journal, superproject: &dyn Superproject, stat
             }
         });
     if known { Ok(()) } else { Err(wrong("which it never applied".to_owned())) }
+}
+
+/// Check that the members that decide here came of those that this repository's operator trusted first.
+///
+/// # Errors
+/// Integrity when they did not: then this is another state directory, or another journal in its place.
+pub fn check_trusted(superproject: &dyn Superproject, state: &State) -> PortResult<()> {
+    let (Some(known), Some(ours)) = (superproject.trusted()?, state.first_members) else { return Ok(()) };
+    if known == ours {
+        return Ok(());
+    }
+    Err(PortError::failed(format!(
+        "cannot trust the journal: its first members document is {ours}, and this repository's operator trusted {known}"
+    ))
+    .kind(FailureKind::Integrity)
+    .hint("nothing was changed; name the right state directory with --state-dir"))
 }
 
 /// The proposal that a commit's message names in its trailer.
@@ -344,7 +361,7 @@ mod tests {
     }
 
     /// A superproject in which one commit was landed, or none.
-    struct Landed(Option<&'static str>);
+    struct Landed(Option<&'static str>, Option<Cid>);
 
     fn unasked<T>() -> PortResult<T> {
         Err(PortError::failed("this is not asked here"))
@@ -394,6 +411,12 @@ mod tests {
             let id = ObjectId::from_bytes(&[1; 20]).unwrap();
             Ok(self.0.map(|message| (id, message.as_bytes().to_vec())))
         }
+        fn trusted(&self) -> PortResult<Option<Cid>> {
+            Ok(self.1)
+        }
+        fn remember_trusted(&self, _: &Cid) -> PortResult<()> {
+            unasked()
+        }
         fn obstacles(&self, _: ObjectId, _: &[PathEdit]) -> PortResult<Vec<String>> {
             unasked()
         }
@@ -416,11 +439,16 @@ mod tests {
         let message =
             "m\n\nLambda-OS-Journal: 3 bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku\n";
         for message in [message, "no trailer\n", "Lambda-OS-Journal: x\n"] {
-            let known = Landed(Some(message));
+            let known = Landed(Some(message), None);
             let error = check_landed(&Remembering::default(), &known, &State::default()).unwrap_err();
             assert_eq!(error.kind, FailureKind::Integrity, "{message}");
         }
-        check_landed(&Remembering::default(), &Landed(None), &State::default()).unwrap();
+        check_landed(&Remembering::default(), &Landed(None, None), &State::default()).unwrap();
+        let (ours, theirs) = (Cid::of(b"ours"), Cid::of(b"theirs"));
+        let state = State { first_members: Some(ours), ..State::default() };
+        check_landed(&Remembering::default(), &Landed(None, Some(ours)), &state).unwrap();
+        let error = check_landed(&Remembering::default(), &Landed(None, Some(theirs)), &state).unwrap_err();
+        assert_eq!(error.kind, FailureKind::Integrity);
     }
 
     #[test]
@@ -428,7 +456,7 @@ mod tests {
         let mut journal = Remembering::default();
         let mut state = State::default();
         state.apply(4, 0, &Event::CycleStarted { cause: "once".to_owned() });
-        let nothing = Landed(None);
+        let nothing = Landed(None, None);
         let workspace = Workspace { repository: &nothing, superproject: &nothing };
         assert_eq!(recover(&mut journal, &state, workspace).unwrap().interrupted_cycle, Some(4));
         state.apply(9, 0, &journal.events[0]);

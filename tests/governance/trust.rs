@@ -120,9 +120,10 @@ fn clones_of_one_workspace_have_one_name() {
     let clone = world.home().join("clone");
     git(world.home(), ["clone", "-q", &world.workspace.path().to_string_lossy(), &clone.to_string_lossy()]);
     git(&clone, ["commit", "-q", "--allow-empty", "-m", "more"]);
-    assert_eq!(name(world.workspace.path(), "one"), name(&clone, "two"));
+    let one = name(world.workspace.path(), "one");
+    assert_eq!(one, name(&clone, "two"));
     let other = World::new();
     git(other.workspace.path(), ["checkout", "-q", "--orphan", "other"]);
     git(other.workspace.path(), ["commit", "-q", "-m", "another first commit"]);
-    assert_ne!(name(world.workspace.path(), "three"), name(other.workspace.path(), "four"));
+    assert_ne!(one, name(other.workspace.path(), "four"));
 }

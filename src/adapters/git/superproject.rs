@@ -9,11 +9,13 @@ use super::checkout::Opened;
 use super::files::{self, Read, Trouble};
 use super::landing::{self, Lander};
 use super::refs;
-use crate::adapters::durable::{self, WriteError};
+use crate::adapters::durable::{self, Durability, WriteError};
 use crate::domain::change::{PathContent, PathEdit};
-use crate::domain::id::{ObjectId, RepoPath};
+use crate::domain::id::{Cid, ObjectId, RepoPath};
 use crate::domain::module::Module;
-use crate::ports::{Landed, Landing, LandingState, PortError, PortResult, SnapshotOptions, Superproject};
+use crate::ports::{
+    FailureKind, Landed, Landing, LandingState, PortError, PortResult, SnapshotOptions, Superproject,
+};
 
 impl GitRepository {
     /// Open the repository and ask something of it.
@@ -67,6 +69,18 @@ pub(super) fn not_written(what: &str, path: &Path, error: WriteError) -> PortErr
     workspace_error(attempted, error.into())
 }
 
+/// Which members document this repository's first operator trusted, in the git common directory.
+const TRUSTED: &str = "lambda-os/trusted";
+
+fn other_trusted(path: &Path, known: &Cid) -> PortError {
+    PortError::failed(format!("this repository's operator trusted the members document {known} first"))
+        .kind(FailureKind::Integrity)
+        .hint(format!(
+            "name the state directory that it is in with --state-dir; to begin anew on purpose, remove {}",
+            files::shown(path)
+        ))
+}
+
 impl Superproject for GitRepository {
     fn content(&self, commit: ObjectId, path: &RepoPath) -> PortResult<Option<PathContent>> {
         self.ask(|opened| build::content(opened, commit, path))
@@ -118,6 +132,38 @@ impl Superproject for GitRepository {
             Ok(Some((id, message)))
         };
         self.ask(read).map_err(cannot("cannot read the newest applied commit".to_owned()))
+    }
+
+    fn trusted(&self) -> PortResult<Option<Cid>> {
+        let path = self.common_dir().join(TRUSTED);
+        let cannot = || PortError::failed(format!("cannot read {}", files::shown(&path)));
+        match std::fs::read_to_string(&path) {
+            Ok(written) => match written.trim_end().parse() {
+                Ok(members) => Ok(Some(members)),
+                Err(_) => {
+                    Err(cannot().kind(FailureKind::Integrity).hint("it is no identity of a members document"))
+                }
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(cannot().because(error)),
+        }
+    }
+
+    fn remember_trusted(&self, members: &Cid) -> PortResult<()> {
+        let path = self.common_dir().join(TRUSTED);
+        match self.trusted()? {
+            Some(known) if known == *members => return Ok(()),
+            Some(known) => return Err(other_trusted(&path, &known)),
+            None => {}
+        }
+        let disk = self.disk.as_ref();
+        let failed = |error| durable::port_error(format!("cannot write {}", files::shown(&path)), error);
+        if let Some(directory) = path.parent() {
+            disk.create_dir(directory).map_err(failed)?;
+        }
+        let line = format!("{members}\n");
+        durable::write_file(disk, &path, line.as_bytes(), Durability::Synced)
+            .map_err(|error| failed(std::io::Error::from(error)))
     }
 
     fn obstacles(&self, base: ObjectId, edits: &[PathEdit]) -> PortResult<Vec<String>> {
