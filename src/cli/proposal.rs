@@ -36,7 +36,7 @@ enum Verb {
     Export(exchange::ExportArgs),
     /// Take in a proposal from such a file: its change is derived again here
     Import(exchange::ImportArgs),
-    /// Say yes to proposals: sign a ballot on each
+    /// Say yes to a proposal, or to several at once as one: sign a ballot on it
     Approve(vote::Args),
     /// Say no to proposals: sign a ballot on each
     Reject(vote::Args),

@@ -18,13 +18,23 @@ pub struct Paint {
 impl Paint {
     /// As the options, the terminal and `NO_COLOR` say, for standard output.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "what a terminal can do is said in the environment")]
     pub fn stdout(global: &Global) -> Self {
+        Self::on(global, io::stdout().is_terminal())
+    }
+
+    /// The same for standard error.
+    #[must_use]
+    pub fn stderr(global: &Global) -> Self {
+        Self::on(global, io::stderr().is_terminal())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "what a terminal can do is said in the environment")]
+    fn on(global: &Global, is_terminal: bool) -> Self {
         let on = match global.color {
             When::Always => true,
             When::Never => false,
             When::Auto => {
-                io::stdout().is_terminal()
+                is_terminal
                     && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
                     && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
             }

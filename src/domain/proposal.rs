@@ -71,6 +71,8 @@ pub enum Purpose {
     Command,
     /// Put another members document or policy in force.
     Amend,
+    /// What several proposals do, joined by a person to be decided on at once.
+    Combined,
 }
 
 impl Purpose {
@@ -84,6 +86,7 @@ impl Purpose {
             Self::Heal => "heal",
             Self::Command => "command",
             Self::Amend => "amend",
+            Self::Combined => "combined",
         }
     }
 
@@ -93,7 +96,7 @@ impl Purpose {
     pub fn is_asked_for(self) -> bool {
         match self {
             Self::Upgrade | Self::Realign => false,
-            Self::Rollback | Self::Heal | Self::Command | Self::Amend => true,
+            Self::Rollback | Self::Heal | Self::Command | Self::Amend | Self::Combined => true,
         }
     }
 }

@@ -6,6 +6,8 @@ pub mod authority;
 
 pub mod candidates;
 
+pub mod combine;
+
 pub mod cycle;
 
 pub mod detect;

@@ -14,7 +14,7 @@ fn one_operator_approves_with_the_key_that_init_made() {
         (&ballot["proposal"], &ballot["tally"]["state"]),
         (&ids[0].as_str().into(), &"approved".into())
     );
-    assert!(ran.stderr.contains("not verified") && ran.stderr.contains(" commit"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("unverified") && ran.stderr.contains(" commit"), "{}", ran.stderr);
     let cast = world.entries("ballot.cast");
     assert_eq!((cast.len(), &cast[0]["body"]["voter"]), (1, &"operator".into()));
     // Approving does not apply.
@@ -36,13 +36,53 @@ fn a_proposal_is_named_by_a_part_of_its_id_and_never_by_a_path() {
 }
 
 #[test]
-fn several_proposals_are_approved_at_once_or_none_is() {
+fn several_proposals_are_approved_as_one_with_one_signature() {
     let world = World::proposing(&[]);
     let ids = world.proposals();
     let mixed = [ids[0].as_str(), "bafkreizzzzzzzzzz"];
     assert_eq!(world.run(&["proposal", "approve", mixed[0], mixed[1]]).exit, 2);
     assert_eq!(world.entries("ballot.cast").len(), 0);
-    world.ok(&["proposal", "approve", &ids[0], &ids[1], &ids[0]]);
+    let made = world.entries("proposal.made").len();
+
+    let ran = world.ok(&["proposal", "approve", &ids[0], &ids[1], &ids[0], "--json"]);
+    let ballots = &ran.json()["ballots"];
+    assert_eq!(ballots.as_array().map(Vec::len), Some(1), "one signature");
+    let joined = ballots[0]["proposal"].as_str().expect("an id");
+    let mut parts = [ids[0].clone(), ids[1].clone()];
+    parts.sort();
+    assert_eq!(ballots[0]["combines"], serde_json::json!(parts));
+    assert_eq!(ballots[0]["tally"]["state"], "approved");
+    for said in
+        ["move 2 modules together", " commit", "what depends on it", "verification:", "policy findings"]
+    {
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+    assert_eq!((world.entries("ballot.cast").len(), world.entries("proposal.made").len()), (1, made + 1));
+    let open = world.proposals();
+    assert!(open.contains(&joined.to_owned()) && parts.iter().all(|part| !open.contains(part)), "{open:?}");
+    let part = world.ok(&["proposal", "show", &parts[1], "--json"]).json();
+    assert_eq!((&part["stage"]["outcome"], &part["stage"]["by"]), (&"superseded".into(), &joined.into()));
+
+    // Its parts do not come back while it waits, and it is applied as one commit.
+    world.ok(&["run", "--once"]);
+    assert_eq!(world.entries("proposal.made").len(), made + 1);
+    world.ok(&["proposal", "apply", joined]);
+    let applied = world.entries("apply.finished");
+    assert_eq!((applied.len(), &applied[0]["body"]["proposal"]), (1, &joined.into()));
+    world.audited();
+}
+
+#[test]
+fn what_cannot_be_one_change_is_not_combined_and_nothing_is_signed() {
+    let world = World::proposing(&[]);
+    let ids = world.proposals();
+    let entries = std::fs::read(world.state().join("audit.jsonl")).expect("it is read");
+    // A key that does not sign leaves the parts as they are.
+    let missing = ["proposal", "approve", &ids[0], &ids[1], "--key", "/nonexistent/key"];
+    assert_ne!(world.run(&missing).exit, 0);
+    assert_eq!(std::fs::read(world.state().join("audit.jsonl")).expect("it is read"), entries);
+    // A rejection says no to each.
+    world.ok(&["proposal", "reject", &ids[0], &ids[1]]);
     assert_eq!(world.entries("ballot.cast").len(), 2);
 }
 

@@ -86,7 +86,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             text: ballot.to_string(),
         });
     }
-    desk.show(global, choice);
+    desk.show(global, choice)?;
     if !global.quiet {
         show::say(&format!(
             "to sign it: save this text as NAME.ballot, ssh-keygen -Y sign -n {NAMESPACE} -f KEY NAME.ballot, \

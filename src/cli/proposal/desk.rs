@@ -3,11 +3,13 @@
 
 use std::fmt::Write as _;
 
-use super::resolve;
+use super::show::gather_of;
+use super::{page, resolve};
 use crate::adapters::journal::{JournalReader, JournalWriter};
 use crate::adapters::lock::CycleLock;
 use crate::cli::open::Open;
-use crate::cli::{Exit, Failure, Global, show};
+use crate::cli::show::{self, Paint};
+use crate::cli::{Exit, Failure, Global};
 use crate::domain::change::Delta;
 use crate::domain::governance::ballot::{Ballot, Choice};
 use crate::domain::governance::tally::Tally;
@@ -16,9 +18,11 @@ use crate::domain::id::{ObjectId, ProposalId};
 use crate::domain::module::Discovery;
 use crate::domain::proposal::Stage;
 use crate::domain::text;
+use crate::ops::combine::{self, Joined};
+use crate::ops::exchange::Place;
 use crate::ops::govern::{self, Case, Rules};
-use crate::ops::propose;
-use crate::ports::{Clock as _, PortResult, Repository as _, Sources as _};
+use crate::ops::{order, propose};
+use crate::ports::{Clock as _, PortResult, Repository as _, SnapshotOptions, Sources as _};
 
 /// The proposals that a verb is about, with what deciding needs.
 pub(super) struct Desk {
@@ -103,33 +107,49 @@ impl Desk {
         })
     }
 
-    /// What a person should have seen before signing: on stderr.
-    pub(super) fn show(&self, global: &Global, choice: Choice) {
+    /// What a person should have seen before signing: on stderr. Whoever approves sees everything.
+    pub(super) fn show(&self, global: &Global, choice: Choice) -> Result<(), Failure> {
         if global.quiet {
-            return;
+            return Ok(());
         }
         let mut said = String::new();
         for case in &self.cases {
-            let _ =
-                writeln!(said, "{} {} ({} track)", choice.as_str(), case.id, case.proposal.track.as_str());
-            for pin in &case.pins {
-                let commits = self.commits(pin);
-                let (from, to) = (pin.from.short(), pin.to.short());
-                let _ = writeln!(said, "  {} {from} -> {to} at {} ({commits})", pin.module, pin.path);
-            }
-            for file in &case.delta.files {
-                let old = file.old.map_or_else(|| "nothing".to_owned(), |old| old.short());
-                let _ = writeln!(said, "  {}: {old} -> {}", file.path, file.new.short());
-            }
-            if !case.delta.files.is_empty() {
-                let _ = writeln!(said, "  every line of it: lambda-os proposal diff {}", case.id.short());
-            }
-            let _ = writeln!(said, "  {} edits beside the gitlinks; not verified", case.delta.edits.len());
-            for note in &case.record.notes {
-                let _ = writeln!(said, "  note: {}", text::inert(note));
-            }
+            let track = case.proposal.track.as_str();
+            let _ = writeln!(said, "{} {} ({track} track): {}", choice.as_str(), case.id, case.title());
+            said.push_str(&if choice == Choice::Approve {
+                self.page(global, case)?
+            } else {
+                self.summary(case)
+            });
         }
         show::say(said.trim_end());
+        Ok(())
+    }
+
+    /// Everything that is known of it: pins, what upstream brings, what depends on it, evidence, findings.
+    fn page(&self, global: &Global, case: &Case) -> Result<String, Failure> {
+        let state = self.open.state()?;
+        let (record, delta) = (case.record.clone(), case.delta.clone());
+        let shown = gather_of(&self.open, &state, case.id, record, delta)?;
+        Ok(page::what_it_is(&shown, Paint::stderr(global)))
+    }
+
+    /// What it does, in a few lines.
+    fn summary(&self, case: &Case) -> String {
+        let mut said = String::new();
+        for pin in &case.pins {
+            let commits = self.commits(pin);
+            let (from, to) = (pin.from.short(), pin.to.short());
+            let _ = writeln!(said, "  {} {from} -> {to} at {} ({commits})", pin.module, pin.path);
+        }
+        for file in &case.delta.files {
+            let old = file.old.map_or_else(|| "nothing".to_owned(), |old| old.short());
+            let _ = writeln!(said, "  {}: {old} -> {}", file.path, file.new.short());
+        }
+        for note in &case.record.notes {
+            let _ = writeln!(said, "  note: {}", text::inert(note));
+        }
+        said
     }
 
     /// How many commits a pin brings, in words.
@@ -146,6 +166,25 @@ impl Desk {
             },
             _ => "its commits cannot be counted here".to_owned(),
         }
+    }
+
+    /// Join the proposals to one, which is then the only one on the desk. Nothing is written.
+    pub(super) fn join(&mut self) -> Result<Joined, Failure> {
+        let quick = SnapshotOptions { hash_untracked_bytes: None, ..self.open.settings.snapshot_options() };
+        let seen = order::see(&self.open.repository, &self.open.sources, &quick)?;
+        let graph = order::order(&seen.discovery, &seen.wiring);
+        let place = Place {
+            superproject: &self.open.repository,
+            sources: &self.open.sources,
+            modules: &self.discovery.modules,
+            graph: &graph,
+            head: self.head,
+            now_ms: self.open.clock.wall_ms(),
+        };
+        let journal = JournalReader::open(&self.open.state_dir)?;
+        let joined = combine::join(&journal, journal.state(), place, &self.cases)?;
+        self.cases = vec![joined.case.clone()];
+        Ok(joined)
     }
 
     /// The ballots that this voter would sign, by proposal.

@@ -29,6 +29,28 @@ pub(super) fn page(shown: &Shown, paint: Paint) -> String {
     let record = &shown.record;
     let mut said = format!("{} {}\n", paint.bold("proposal"), shown.id);
     said.push_str(&indented(&facts(shown)));
+    said.push_str(&what_it_is(shown, paint));
+    if record.stage == Stage::Open {
+        heading(&mut said, paint, "who decides");
+        said.push_str(&indented(&decision(shown)));
+        heading(&mut said, paint, "to test it by hand");
+        let _ = writeln!(said, "  git clone -q --no-recurse-submodules . ../try");
+        let _ =
+            writeln!(said, "  lambda-os proposal diff {} | git -C ../try apply --index", shown.id.short());
+    }
+    heading(&mut said, paint, "to undo it once applied");
+    for pin in record.pins.iter().filter(|pin| pin.from != pin.to) {
+        let _ = writeln!(said, "  lambda-os rollback {} --to {}", pin.module, pin.from);
+    }
+    if record.pins.iter().all(|pin| pin.from == pin.to) {
+        said.push_str("  git revert the commit: no gitlink moves\n");
+    }
+    said
+}
+
+/// What it does, brings and touches, and what is known of it: what nobody should sign without having seen.
+pub(super) fn what_it_is(shown: &Shown, paint: Paint) -> String {
+    let (record, mut said) = (&shown.record, String::new());
     if !shown.delta.pins.is_empty() {
         heading(&mut said, paint, "pins");
         said.push_str(&indented(&pins(&shown.delta.pins)));
@@ -58,21 +80,6 @@ pub(super) fn page(shown: &Shown, paint: Paint) -> String {
     said.push_str("  policy findings: none; this version has no policy rules\n");
     for note in &record.notes {
         let _ = writeln!(said, "  {}", paint.warn(&format!("note: {}", text::inert(note))));
-    }
-    if record.stage == Stage::Open {
-        heading(&mut said, paint, "who decides");
-        said.push_str(&indented(&decision(shown)));
-        heading(&mut said, paint, "to test it by hand");
-        let _ = writeln!(said, "  git clone -q --no-recurse-submodules . ../try");
-        let _ =
-            writeln!(said, "  lambda-os proposal diff {} | git -C ../try apply --index", shown.id.short());
-    }
-    heading(&mut said, paint, "to undo it once applied");
-    for pin in record.pins.iter().filter(|pin| pin.from != pin.to) {
-        let _ = writeln!(said, "  lambda-os rollback {} --to {}", pin.module, pin.from);
-    }
-    if record.pins.iter().all(|pin| pin.from == pin.to) {
-        said.push_str("  git revert the commit: no gitlink moves\n");
     }
     said
 }

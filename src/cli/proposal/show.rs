@@ -76,6 +76,17 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 pub(super) fn gather(open: &Open, state: &State, id: ProposalId) -> Result<Shown, Failure> {
     let record = state.proposals.get(&id).cloned().ok_or_else(|| resolve::none(&id.to_string()))?;
     let delta = delta(&JournalReader::open(&open.state_dir)?, &record)?;
+    gather_of(open, state, id, record, delta)
+}
+
+/// The same of a proposal that the journal may not know yet.
+pub(super) fn gather_of(
+    open: &Open,
+    state: &State,
+    id: ProposalId,
+    record: ProposalRecord,
+    delta: Delta,
+) -> Result<Shown, Failure> {
     let quick = SnapshotOptions { hash_untracked_bytes: None, ..open.settings.snapshot_options() };
     let seen = order::see(&open.repository, &open.sources, &quick)?;
     let moved: Vec<ModuleName> = record.pins.iter().map(|pin| pin.module.clone()).collect();
@@ -96,7 +107,8 @@ pub(super) fn gather(open: &Open, state: &State, id: ProposalId) -> Result<Shown
             Upstream { module: pin.module.clone(), history, unreadable }
         })
         .collect();
-    let tally = if record.stage == Stage::Open && state.members.is_some() {
+    let is_known = state.proposals.contains_key(&id);
+    let tally = if is_known && record.stage == Stage::Open && state.members.is_some() {
         let journal = JournalReader::open(&open.state_dir)?;
         Some(govern::decide(&journal, state, open.governor().as_ref(), id, open.clock.wall_ms())?)
     } else {

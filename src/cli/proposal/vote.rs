@@ -15,6 +15,7 @@ use crate::domain::governance::ballot::{Choice, SignedBallot};
 use crate::domain::governance::signature;
 use crate::domain::governance::tally::{Tally, TallyState};
 use crate::domain::id::{Cid, ProposalId};
+use crate::ops::combine;
 use crate::ops::govern::{self, Taken};
 use crate::ports::{Clock as _, PortError};
 
@@ -48,6 +49,9 @@ struct Report {
 #[derive(Serialize)]
 struct Shown {
     proposal: ProposalId,
+    /// The proposals that it takes the place of: several that were approved at once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    combines: Vec<ProposalId>,
     choice: Choice,
     voter: String,
     seq: u64,
@@ -85,21 +89,35 @@ fn vote(global: &Global, args: &Args, choice: Choice) -> Result<Exit, Failure> {
 }
 
 fn cast(global: &Global, args: &Args, choice: Choice) -> Result<Vec<Shown>, Failure> {
-    let desk = Desk::new(global, &args.proposals)?;
+    let mut desk = Desk::new(global, &args.proposals)?;
     let voter = signer::choose(&desk, args.key.as_deref(), args.name.as_deref())?;
     // Saying no needs no proof of what it would do.
     if choice == Choice::Approve {
         desk.derive_again()?;
     }
+    let joined = match choice {
+        Choice::Approve if desk.cases.len() > 1 => Some(desk.join()?),
+        _ => None,
+    };
     let drafts = desk.drafts(&voter.name, choice, args.reason.as_deref().map(str::trim))?;
-    desk.show(global, choice);
+    desk.show(global, choice)?;
     if !args.yes && signer::is_terminal() && !confirmed(&voter.name, choice)? {
         return Err(Failure::new(Exit::Failed, "nothing was signed"));
     }
-    let mut shown = Vec::new();
+    let mut signed = Vec::with_capacity(drafts.len());
     for ballot in drafts {
+        let armor = voter.signer.sign(&ballot.to_string())?;
+        signed.push((ballot, armor));
+    }
+    if let Some(joined) = &joined {
+        // Signed first: a key that does not sign leaves the parts as they are.
+        let mut journal = JournalWriter::open(&desk.open.state_dir, &desk.open.clock)?;
+        let state = journal.state().clone();
+        combine::make(&mut journal, &state, joined)?;
+    }
+    let mut shown = Vec::new();
+    for (ballot, armor) in signed {
         let text = ballot.to_string();
-        let armor = voter.signer.sign(&text)?;
         let message = SignedBallot {
             text,
             signature: signature::from_armor(&armor)
@@ -121,6 +139,7 @@ fn cast(global: &Global, args: &Args, choice: Choice) -> Result<Vec<Shown>, Fail
         };
         shown.push(Shown {
             proposal: ballot.proposal,
+            combines: joined.as_ref().map_or_else(Vec::new, |joined| joined.parts.clone()),
             choice,
             voter: ballot.voter,
             seq: ballot.seq,

@@ -92,6 +92,7 @@ impl Case {
             Purpose::Heal => "heal",
             Purpose::Command => "change",
             Purpose::Amend => "amend",
+            Purpose::Combined => "move",
         };
         if let Some(document) = &self.delta.document {
             return format!("{verb} the {}", document.kind.as_str());

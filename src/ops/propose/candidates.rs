@@ -55,6 +55,13 @@ pub(in crate::ops) fn in_the_way(state: &State, candidate: &Candidate) -> Option
     if candidate.pins.len() > MAX_PINS {
         return Some(format!("more than {MAX_PINS} pins would move together"));
     }
+    let joined = state.open_proposals().find(|(_, record)| {
+        let has = |pin| record.pins.contains(pin);
+        record.purpose == Purpose::Combined && candidate.pins.iter().all(has)
+    });
+    if let Some((id, _)) = joined {
+        return Some(format!("it is part of the proposal {}", id.short()));
+    }
     let applying = state.open_proposals().find(|(_, record)| {
         matches!(record.stage, Stage::Applying { .. }) && overlap(&record.pins, &candidate.pins)
     });
