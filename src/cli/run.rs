@@ -15,7 +15,7 @@ use crate::domain::text;
 use crate::ops::cycle::{self, World};
 use crate::ops::govern;
 use crate::ops::recover::{self, Recovered, RecoveredApply};
-use crate::ports::{Clock as _, PortError, PortResult};
+use crate::ports::{PortError, PortResult};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -85,8 +85,11 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
 fn govern(open: &Open, journal: &mut JournalWriter<'_>) -> PortResult<()> {
     desk::import(open, journal)?;
     let state = journal.state().clone();
-    let closed = govern::settle(journal, &state, open.governor().as_ref(), open.clock.wall_ms())?;
-    for (id, outcome) in closed {
+    let settled = govern::settle(journal, &state, open.governor().as_ref(), &open.clock)?;
+    for id in settled.certified {
+        tracing::info!("the proposal {} is certified", id.short());
+    }
+    for (id, outcome) in settled.closed {
         tracing::info!("the proposal {} is {}", id.short(), outcome.as_str());
     }
     Ok(())

@@ -243,9 +243,12 @@ pub struct ProposalRecord {
     pub ballots: Vec<Cid>,
     /// The newest certificate for it, in `objects/`.
     pub certificate: Option<Cid>,
-    /// When the first certificate for it was made, Unix milliseconds: delays run from there.
+    /// When that certificate was first journalled, Unix milliseconds.
     #[serde(default)]
     pub certified_wall_ms: Option<i64>,
+    /// The same in checked time: delays run from there.
+    #[serde(default)]
+    pub certified_checked_ms: Option<i64>,
     /// What was verified of it; of another tree than `tree` when the base moved since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,

@@ -333,6 +333,7 @@ impl State {
                     ballots: Vec::new(),
                     certificate: None,
                     certified_wall_ms: None,
+                    certified_checked_ms: None,
                     verification: None,
                     judged: None,
                     decided: BTreeMap::new(),
@@ -367,9 +368,12 @@ impl State {
                 }
             }
             Event::ProposalCertified { proposal, certificate } => {
-                if let Some(record) = self.proposals.get_mut(proposal) {
+                let record = self.proposals.get_mut(proposal);
+                // Named again, it is as old as it was.
+                if let Some(record) = record.filter(|record| record.certificate != Some(*certificate)) {
                     record.certificate = Some(*certificate);
-                    record.certified_wall_ms.get_or_insert(wall_ms);
+                    record.certified_wall_ms = Some(wall_ms);
+                    record.certified_checked_ms = Some(self.time.checked_ms());
                 }
             }
             Event::ApplyStarted { proposal, reference, expected, target, .. } => {

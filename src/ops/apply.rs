@@ -118,7 +118,7 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
     if mode == Mode::Try {
         let mut notes = derived.notes.clone();
         if let Authority::Ballots(governor) = world.authority {
-            let tally = govern::decide(&*world.journal, &state, governor, id, now_ms)?;
+            let tally = govern::decide(&*world.journal, &state, governor, id, world.clock)?;
             notes.push(format!("the proposal is {}", tally.state.as_str()));
         }
         notes.extend(denied(world, &state, &case, &derived, &modules)?);
@@ -132,7 +132,7 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
         state.take(&entry);
     }
     permitted(world, &mut state, &case, &derived, &modules)?;
-    let warrant = authority::certify(world.journal, &state, world.authority, id, now_ms)?;
+    let warrant = authority::certify(world.journal, &state, world.authority, id, world.clock)?;
     if warrant.change != derived.change || warrant.proposal != id {
         return Err(PortError::failed(format!("the certificate of {} is for another change", id.short()))
             .kind(FailureKind::Integrity)

@@ -14,7 +14,7 @@ use crate::domain::proposal::{ProposalRecord, Verification};
 use crate::domain::state::State;
 use crate::ops::heal::standing::{self, Grant};
 use crate::ops::{enact, govern};
-use crate::ports::{Governor, Journal, PortResult, Stored};
+use crate::ports::{Clock, Governor, Journal, PortResult, Stored};
 
 /// By what right.
 #[derive(Clone, Copy)]
@@ -51,13 +51,13 @@ pub(super) fn certify(
     state: &State,
     authority: Authority<'_>,
     id: ProposalId,
-    now_ms: i64,
+    clock: &dyn Clock,
 ) -> PortResult<Warrant> {
     match authority {
-        Authority::Standing(grant) => standing::certify(journal, state, grant, id, now_ms),
-        Authority::Bounds(grant) => enact::certify(journal, state, grant, id, now_ms),
+        Authority::Standing(grant) => standing::certify(journal, state, grant, id, clock.wall_ms()),
+        Authority::Bounds(grant) => enact::certify(journal, state, grant, id, clock.wall_ms()),
         Authority::Ballots(governor) => {
-            let certified = govern::certify(journal, state, governor, id, now_ms)?;
+            let certified = govern::certify(journal, state, governor, id, clock)?;
             let voters: Vec<&str> =
                 certified.proven.tally.approvals().map(|ballot| ballot.voter.as_str()).collect();
             let verified = state.proposals.get(&id).and_then(ProposalRecord::verified);

@@ -107,7 +107,7 @@ pub fn join(
         delta: derived.delta.to_canonical().map_err(no_form)?,
         manifest: proposal.to_canonical().map_err(no_form)?,
     };
-    let case = Case { id, proposal, pins: derived.pins, delta: derived.delta, record };
+    let case = Case { id, proposal, pins: derived.pins, successor: None, delta: derived.delta, record };
     Ok(Joined { case, parts: ids, making: Some(making) })
 }
 

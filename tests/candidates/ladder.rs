@@ -1,5 +1,6 @@
 //! What the daemon enacts by itself, rung by rung: real cycles, real commits, ballots that are signed.
 
+use lambda_os::adapters::clock::SystemClock;
 use lambda_os::adapters::governors::People;
 use lambda_os::domain::event::Event;
 use lambda_os::domain::governance::ballot::{Choice, SignedBallot};
@@ -13,6 +14,7 @@ use lambda_os::domain::ladder::Right;
 use lambda_os::domain::policy::{Bounds, Policy};
 use lambda_os::domain::proposal::{Stage, Track};
 use lambda_os::domain::report::{CycleReport, Enactment};
+use lambda_os::ops::govern::Word;
 use lambda_os::ops::{govern, trust};
 use lambda_os::ports::{Clock as _, Journal as _};
 use ssh_key::private::{Ed25519Keypair, KeypairData};
@@ -64,17 +66,19 @@ fn vote(world: &World, id: ProposalId, choice: Choice) {
         let case = govern::case(journal, &state, id).expect("a case");
         let seq = govern::next_seq(journal, &state, "operator").expect("a number");
         let head = case.record.base;
-        let text = govern::draft(&rules, &case, "operator", choice, seq, head, None).to_string();
+        let clock = SystemClock;
+        let now_ms = clock.wall_ms();
+        let word = Word { voter: "operator", choice, seq, reason: None, now_ms };
+        let text = govern::draft(&rules, &case, head, &word).to_string();
         let signed = key().sign(NAMESPACE, HashAlg::Sha512, text.as_bytes()).expect("signed");
         let armor = signed.to_pem(LineEnding::LF).expect("armored");
         let signature = signature::from_armor(&armor).expect("a signature");
         let message = SignedBallot { text, signature }.to_message();
-        let now_ms = lambda_os::adapters::clock::SystemClock.wall_ms();
         govern::take_in(journal, &state, &message, now_ms).expect("taken in");
         if choice == Choice::Approve {
             // The certificate stands, also where its delay has to be waited for.
             let state = journal.state().clone();
-            let _ = govern::certify(journal, &state, &People, id, now_ms);
+            let _ = govern::certify(journal, &state, &People, id, &clock);
         }
     });
 }

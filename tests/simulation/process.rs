@@ -16,6 +16,7 @@ use lambda_os::ops::apply::{self, Mode};
 use lambda_os::ops::authority::Authority;
 use lambda_os::ops::cycle::{self, CycleOptions};
 use lambda_os::ops::exchange::Place;
+use lambda_os::ops::govern::Word;
 use lambda_os::ops::heal::HealOptions;
 use lambda_os::ops::recover::{self, RecoveredApply, Workspace};
 use lambda_os::ops::rollback::{self, Wanted};
@@ -142,7 +143,7 @@ fn one_cycle(
 ) -> PortResult<()> {
     recovered(machine, journal, done)?;
     let state = journal.state().clone();
-    govern::settle(journal, &state, &people.governor, machine.wall_ms())?;
+    govern::settle(journal, &state, &people.governor, machine)?;
     let state = journal.state().clone();
     let own_steps = BTreeMap::new();
     let mut world = cycle::World {
@@ -175,14 +176,15 @@ fn vote(
     let name = people.name(voter);
     let seq = govern::next_seq(journal, &state, name)?;
     let seen = locked(&machine.git).head();
-    let ballot = govern::draft(&rules, &case, name, choice, seq, seen, None);
+    let word = Word { voter: name, choice, seq, reason: None, now_ms: machine.wall_ms() };
+    let ballot = govern::draft(&rules, &case, seen, &word);
     let message = people.sign(voter, &ballot);
     if choice == Choice::Approve {
         locked(&machine.approved).entry(id).or_default().insert(name.to_owned());
     }
     govern::take_in(journal, &state, &message, machine.wall_ms())?;
     let state = journal.state().clone();
-    govern::settle(journal, &state, &people.governor, machine.wall_ms()).map(|_| ())
+    govern::settle(journal, &state, &people.governor, machine).map(|_| ())
 }
 
 fn applied(

@@ -20,7 +20,7 @@ use crate::domain::proposal::Stage;
 use crate::domain::text;
 use crate::ops::combine::{self, Joined};
 use crate::ops::exchange::Place;
-use crate::ops::govern::{self, Case, Rules};
+use crate::ops::govern::{self, Case, Rules, Word};
 use crate::ops::{order, propose};
 use crate::ports::{Clock as _, PortResult, Repository as _, SnapshotOptions, Sources as _};
 
@@ -197,7 +197,8 @@ impl Desk {
         let journal = JournalReader::open(&self.open.state_dir)?;
         let seq = govern::next_seq(&journal, journal.state(), voter)?;
         let draft = |case: &Case| {
-            let ballot = govern::draft(&self.rules, case, voter, choice, seq, self.head, reason);
+            let word = Word { voter, choice, seq, reason, now_ms: self.open.clock.wall_ms() };
+            let ballot = govern::draft(&self.rules, case, self.head, &word);
             ballot.check().map(|()| ballot).map_err(|error| {
                 Failure::new(Exit::Usage, format!("cannot write a ballot on {}: {error}", case.id.short()))
             })
@@ -209,7 +210,7 @@ impl Desk {
     pub(super) fn tally(&self, id: ProposalId) -> Result<Tally, Failure> {
         let journal = JournalReader::open(&self.open.state_dir)?;
         let governor = self.open.governor();
-        Ok(govern::decide(&journal, journal.state(), governor.as_ref(), id, self.open.clock.wall_ms())?)
+        Ok(govern::decide(&journal, journal.state(), governor.as_ref(), id, &self.open.clock)?)
     }
 
     /// Close what is rejected, unless a cycle or a daemon runs, whose next cycle does it.
@@ -217,7 +218,7 @@ impl Desk {
         let Ok(_lock) = CycleLock::acquire(&self.open.state_dir) else { return Ok(()) };
         let mut journal = JournalWriter::open(&self.open.state_dir, &self.open.clock)?;
         let state = journal.state().clone();
-        govern::settle(&mut journal, &state, self.open.governor().as_ref(), self.open.clock.wall_ms())?;
+        govern::settle(&mut journal, &state, self.open.governor().as_ref(), &self.open.clock)?;
         Ok(())
     }
 }

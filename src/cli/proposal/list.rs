@@ -107,14 +107,13 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 /// not remembered: `approved` is never said on the strength of an earlier run.
 fn decided(open: &Open, state: &State) -> Result<BTreeMap<ProposalId, &'static str>, Failure> {
     let journal = JournalReader::open(&open.state_dir)?;
-    let (governor, now_ms) = (open.governor(), open.clock.wall_ms());
-    let voted = state
-        .proposals
-        .iter()
-        .filter(|(_, record)| record.stage == Stage::Open && !record.ballots.is_empty());
+    let governor = open.governor();
+    let voted = state.proposals.iter().filter(|(_, record)| {
+        record.stage == Stage::Open && (!record.ballots.is_empty() || record.certificate.is_some())
+    });
     voted
         .map(|(id, _)| {
-            let tally = govern::decide(&journal, state, governor.as_ref(), *id, now_ms)?;
+            let tally = govern::decide(&journal, state, governor.as_ref(), *id, &open.clock)?;
             Ok((*id, if tally.state == TallyState::Pending { "open" } else { tally.state.as_str() }))
         })
         .collect()

@@ -233,7 +233,7 @@ fn decision(shown: &Shown) -> String {
     let mut said = match (&tally.unanswered, tally.threshold) {
         (Some(why), _) => format!("pending: {}\n", text::inert(why)),
         (None, Some(threshold)) => {
-            format!("{}: {} of {threshold} approvals\n", tally.state.as_str(), tally.approvals().count())
+            format!("{}: {} of {threshold} approvals\n", tally.state.as_str(), tally.approving)
         }
         (None, None) => format!("{}\n", tally.state.as_str()),
     };

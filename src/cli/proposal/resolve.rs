@@ -93,6 +93,7 @@ mod tests {
             ballots: Vec::new(),
             certificate: None,
             certified_wall_ms: None,
+            certified_checked_ms: None,
             verification: None,
             judged: None,
             decided: BTreeMap::new(),

@@ -110,7 +110,7 @@ pub(super) fn gather_of(
     let is_known = state.proposals.contains_key(&id);
     let tally = if is_known && record.stage == Stage::Open && state.members.is_some() {
         let journal = JournalReader::open(&open.state_dir)?;
-        Some(govern::decide(&journal, state, open.governor().as_ref(), id, open.clock.wall_ms())?)
+        Some(govern::decide(&journal, state, open.governor().as_ref(), id, &open.clock)?)
     } else {
         None
     };

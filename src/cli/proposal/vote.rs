@@ -163,7 +163,7 @@ fn said(shown: &Shown) -> String {
     if let Some(why) = &tally.unanswered {
         let _ = write!(said, " ({why})");
     } else if let (TallyState::Pending, Some(threshold)) = (tally.state, tally.threshold) {
-        let _ = write!(said, " ({} of {threshold} approvals)", tally.approvals().count());
+        let _ = write!(said, " ({} of {threshold} approvals)", tally.approving);
     }
     said.push('\n');
     if tally.state == TallyState::Approved {

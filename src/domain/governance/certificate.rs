@@ -1,26 +1,37 @@
 //! The proof that those who decide approved a proposal, which needs nothing beside itself but the
 //! identity of the members document that is trusted.
 //!
-//! It is canonical JSON in the journal's store: the proposal, the change, the members document,
-//! the policy's identity, the moment and base it was counted for, and the approvals, each text with
-//! its signature. [`verify`] counts again, from the signatures up.
+//! It is canonical JSON in the journal's store: the proposal, the change, the members document (and
+//! the one that shall take its place, where that is the change), the policy's identity, the moment
+//! and base it was counted for, and the ballots that counted, each text with its signature. [`verify`]
+//! counts again, from the signatures up.
 //!
 //! Any set of approvals that reaches the threshold proves it: operators agree on the proposal, not
 //! on the bytes of the certificate. What is said later does not take it back.
+//!
+//! Where a program alone decides on the track, the certificate says what it was given and what it gave,
+//! by identity. Nobody signed that: it proves as much as running that program again does, and whoever
+//! has the journal compares it with the decision there.
+//!
+//! Version 1 has no successor and no decision; it is what is written where there are none.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::ballot::{SignedBallot, pins_of};
 use super::members::{Members, MembersError};
+use super::program::Decision;
 use super::signature;
 use super::tally::{Question, Received, Tally, TallyState, tally};
+use super::time::Times;
 use crate::domain::canonical::{self, CanonicalError};
-use crate::domain::change::{DELTA_VERSION, Delta};
+use crate::domain::change::{DELTA_VERSION, Delta, DocumentKind};
 use crate::domain::id::{ChangeId, Cid, ObjectId, ProposalId};
 use crate::domain::proposal::{PROPOSAL_VERSION, Proposal};
 
-/// The version of the format.
-pub const CERTIFICATE_VERSION: u32 = 1;
+/// The newest version of the format.
+pub const CERTIFICATE_VERSION: u32 = 2;
 
 /// Largest certificate that is looked at, in bytes.
 pub const MAX_CERTIFICATE: usize = 16 << 20;
@@ -29,7 +40,7 @@ pub const MAX_CERTIFICATE: usize = 16 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
-    /// Format version, 1.
+    /// Format version: 2 with a successor or a decision, else 1.
     pub v: u32,
     /// What was approved.
     pub proposal: Proposal,
@@ -37,6 +48,12 @@ pub struct Certificate {
     pub delta: Delta,
     /// Who decided.
     pub members: Members,
+    /// Who decides afterwards, and decided with them: the document that the change puts in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<Members>,
+    /// What the program decided that alone decides on the track.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
     /// The policy in force.
     pub policy: Cid,
     /// Whether that policy lets what was not verified be approved.
@@ -45,11 +62,11 @@ pub struct Certificate {
     pub base: ObjectId,
     /// When it was counted, Unix milliseconds.
     pub at_ms: i64,
-    /// The approvals, by text.
+    /// The ballots that counted, by text.
     pub ballots: Vec<Approval>,
 }
 
-/// One approval.
+/// One ballot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approval {
@@ -68,6 +85,8 @@ pub struct Proven {
     pub change: ChangeId,
     /// was approved so.
     pub tally: Tally,
+    /// The program that decided, where no ballots did.
+    pub decision: Option<Decision>,
 }
 
 /// Why a certificate proves nothing.
@@ -99,8 +118,8 @@ pub enum CertificateError {
     /// The approvals do not add up.
     #[error("its ballots do not approve it: {approvals} of {} count{}", .threshold.map_or_else(|| "?".to_owned(), |needed| needed.to_string()), .ignored.as_ref().map_or_else(String::new, |reason| format!("; the first that does not: {reason}")))]
     NotApproved {
-        /// How many count.
-        approvals: usize,
+        /// How much weight counts.
+        approvals: u32,
         /// How many are needed.
         threshold: Option<u32>,
         /// Why the first one that does not count does not.
@@ -126,6 +145,12 @@ impl Certificate {
         } else {
             Err(CertificateError::Shape("it is not written in its one form".to_owned()))
         }
+    }
+
+    /// The version that it must have.
+    #[must_use]
+    pub fn version_of(successor: Option<&Members>, decision: Option<&Decision>) -> u32 {
+        if successor.is_none() && decision.is_none() { 1 } else { CERTIFICATE_VERSION }
     }
 
     /// The bytes that the identity is of.
@@ -166,7 +191,7 @@ impl Certificate {
 /// # Errors
 /// With the reason why it proves nothing.
 pub fn verify(certificate: &Certificate, trusted: &Cid) -> Result<Proven, CertificateError> {
-    if certificate.v != CERTIFICATE_VERSION {
+    if !(1..=CERTIFICATE_VERSION).contains(&certificate.v) {
         return Err(CertificateError::Version(certificate.v));
     }
     certificate.members.check()?;
@@ -175,46 +200,79 @@ pub fn verify(certificate: &Certificate, trusted: &Cid) -> Result<Proven, Certif
         return Err(CertificateError::OtherMembers { found, trusted: *trusted });
     }
     let (proposal, delta) = (&certificate.proposal, &certificate.delta);
+    let (successor, decision) = (certificate.successor.as_ref(), certificate.decision.as_ref());
     for (belongs, what) in [
         (
             proposal.v == PROPOSAL_VERSION && delta.v == DELTA_VERSION,
             "a version that this program does not know",
         ),
+        (certificate.v == Certificate::version_of(successor, decision), "its version is another's"),
         (proposal.change == delta.id()?, "the proposal is about another change"),
         (delta.workspace == certificate.members.workspace, "the change is for another workspace"),
         (proposal.policy == certificate.policy, "the proposal is judged by another policy"),
         (proposal.members_epoch == certificate.members.epoch, "the proposal is of another members epoch"),
+        (succeeds(certificate)?, "its successor is not the members document that the change puts in force"),
     ] {
         if !belongs {
             return Err(CertificateError::Apart(what));
         }
     }
     let (id, pins) = (proposal.id()?, pins_of(delta));
+    let (none_revoked, none_final) = (BTreeMap::new(), BTreeSet::new());
     let question = Question {
         id,
         proposal,
         pins: &pins,
         files: &delta.files,
         document: delta.document,
-        // What narrowed was looked at when it was made, and is again when it is enacted.
+        // What narrowed was looked at when it was made, and is again when it is enacted. So were keys
+        // that somebody revoked: a certificate once valid stays valid.
         narrowed: &[],
-        decided: None,
+        revoked: &none_revoked,
+        certified: None,
+        final_elsewhere: &none_final,
         members: &certificate.members,
+        successor,
+        decided: decision,
         policy: certificate.policy,
         base: certificate.base,
         allow_unverified: certificate.allow_unverified,
-        certified_ms: Some(certificate.at_ms),
-        now_ms: certificate.at_ms,
+        now: Times { wall_ms: certificate.at_ms, checked_ms: 0, slow_ms: certificate.at_ms },
     };
     let tally = tally(&question, &certificate.received(), &[]);
     if tally.state == TallyState::Approved {
-        return Ok(Proven { proposal: id, change: proposal.change, tally });
+        let decision = decision.filter(|_| decides_alone(certificate)).cloned();
+        return Ok(Proven { proposal: id, change: proposal.change, tally, decision });
     }
     Err(CertificateError::NotApproved {
-        approvals: tally.approvals().count(),
+        approvals: tally.approving,
         threshold: tally.threshold,
         ignored: tally.ignored.first().map(|ignored| ignored.reason.clone()),
     })
+}
+
+/// Whether its successor is there where the change puts one in force, is that one, and follows.
+fn succeeds(certificate: &Certificate) -> Result<bool, CertificateError> {
+    let document = certificate.delta.document.filter(|it| it.kind == DocumentKind::Members);
+    Ok(match (document, &certificate.successor) {
+        (None, None) => true,
+        (Some(document), Some(next)) => {
+            next.check()?;
+            let members = &certificate.members;
+            let (old, new) = (members.cid()?, next.cid()?);
+            (document.old, document.new) == (old, new)
+                && next.previous == Some(old)
+                && Some(next.epoch) == members.epoch.checked_add(1)
+                && next.workspace == members.workspace
+        }
+        _ => false,
+    })
+}
+
+/// Whether a program alone decides on the track.
+fn decides_alone(certificate: &Certificate) -> bool {
+    let rule = certificate.members.tracks.get(&certificate.proposal.track);
+    rule.is_some_and(|rule| rule.program.is_some())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! People, keys and proposals for the tests of this room.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
 
@@ -8,6 +10,7 @@ use super::key::PublicKey;
 use super::members::{Members, Principal};
 use super::signature::{self, NAMESPACE};
 use super::tally::{Question, Received};
+use super::time::Times;
 use crate::domain::change::{DELTA_VERSION, Delta, FileContent, FileDelta, PinDelta, Revision};
 use crate::domain::id::{Cid, ModuleName, ObjectId, ProposalId};
 use crate::domain::moment::Moment;
@@ -74,6 +77,17 @@ pub(in crate::domain) fn proposal(members: &Members, to: u8) -> Proposal {
     }
 }
 
+/// No key is revoked.
+pub(super) static NO_KEYS: BTreeMap<String, u64> = BTreeMap::new();
+
+/// Nothing is certified.
+pub(super) static NO_MESSAGES: BTreeSet<Cid> = BTreeSet::new();
+
+/// A moment on which all clocks agree.
+pub(super) fn times(ms: i64) -> Times {
+    Times { wall_ms: ms, checked_ms: ms, slow_ms: ms }
+}
+
 /// A proposal with all that a question about it needs.
 pub(super) struct World {
     pub(super) members: Members,
@@ -121,8 +135,11 @@ impl World {
             policy: self.proposal.policy,
             base: commit(9),
             allow_unverified: true,
-            certified_ms: None,
-            now_ms: self.now_ms,
+            successor: None,
+            revoked: &NO_KEYS,
+            certified: None,
+            final_elsewhere: &NO_MESSAGES,
+            now: times(self.now_ms),
         }
     }
 

@@ -480,7 +480,9 @@ impl Members {
             }
         }
         for delegation in principal.delegates.values() {
-            if delegation.to == principal.name || self.principal(&delegation.to).is_none() {
+            // Whether they are sorted is not known yet.
+            let is_known = self.principals.iter().any(|one| one.name == delegation.to);
+            if delegation.to == principal.name || !is_known {
                 return wrong("a delegate who is no other principal");
             }
         }
@@ -490,7 +492,9 @@ impl Members {
     /// The principal with this name.
     #[must_use]
     pub fn principal(&self, name: &str) -> Option<&Principal> {
-        self.principals.iter().find(|principal| principal.name == name)
+        // They are sorted: `check` sees to it.
+        let at = self.principals.binary_search_by(|principal| principal.name.as_str().cmp(name)).ok()?;
+        self.principals.get(at)
     }
 
     /// Whose key it is.

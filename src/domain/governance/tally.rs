@@ -4,27 +4,44 @@
 //! machine. Every ballot is counted or ignored with its reason.
 //!
 //! - A ballot counts for the principal whose key signed it, and for nobody else: three ballots of
-//!   one key, or of three keys of one principal, are one vote.
-//! - It must name this workspace, proposal, change, pins, policy and members epoch.
+//!   one key, or of three keys of one principal, are one vote, of the principal's weight.
+//! - It must name this workspace, proposal, change, pins, files, document, policy and members epoch,
+//!   by a key that holds now and was not revoked, of a principal who decides on the track.
 //! - Of a principal's ballots on a proposal the one with the highest `seq` holds, also when it has
 //!   run out or stands on another base: an older word never comes back by the newer one's end.
 //! - Two different ballots at that `seq` void each other; both are kept as evidence.
 //! - A principal approves one target for a module at a revision at a time: of approvals of several
 //!   open proposals that would move it to different places, the one with the highest `seq` holds.
-//!   The same goes for a file with a content.
-//! - More than `principals - threshold` rejections decide against it; a veto counts as a rejection.
+//!   The same goes for a file with a content, and for a document that takes another's place.
+//! - Who has not spoken is spoken for by the delegate that the members document names for the track,
+//!   by the delegate's own ballot alone. Who has spoken, in whatever way, is not.
+//! - Approvals of the track's threshold in weight, with as many signatures of each role as it asks
+//!   for, approve. Where so much rejects that this cannot be reached any more, it is rejected.
+//! - A change of the members document needs that of the document in force and of its successor.
+//! - What narrows ([`Narrowing`]) is never outvoted.
+//! - Once certified it stays approved: what is said later is evidence. Vetoes, where the track has a
+//!   rule for them, suspend it as long as a quorum of them stands, and end; where it has none, a veto
+//!   is a rejection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::ballot::{Ballot, Choice, VerifiedBallot};
+use super::ballot::{Choice, VerifiedBallot};
 use super::members::{Members, TrackRule};
 use super::program::{Decision, Verdict};
+use super::time::Times;
 use crate::domain::change::{DocumentDelta, FileDelta};
-use crate::domain::id::{Cid, ObjectId, ProposalId, RepoPath};
+use crate::domain::id::{Cid, ObjectId, ProposalId};
 use crate::domain::plan::PinMove;
-use crate::domain::proposal::Proposal;
+use crate::domain::proposal::{Proposal, Track};
+
+mod side;
+mod uncounted;
+
+pub use uncounted::Uncounted;
+
+use side::Side;
 
 /// What is put to those who decide, and by which rules.
 #[derive(Debug, Clone, Copy)]
@@ -45,16 +62,31 @@ pub struct Question<'a> {
     pub decided: Option<&'a Decision>,
     /// Who decides.
     pub members: &'a Members,
+    /// The members document that shall take its place: then those in it decide too.
+    pub successor: Option<&'a Members>,
     /// The policy in force.
     pub policy: Cid,
     /// The superproject's commit that it is applied on.
     pub base: ObjectId,
     /// Whether the policy lets what was not verified be approved.
     pub allow_unverified: bool,
-    /// When it was certified first, Unix milliseconds: its delay runs from there.
-    pub certified_ms: Option<i64>,
-    /// Now, Unix milliseconds.
-    pub now_ms: i64,
+    /// Keys that count for nothing any more, by fingerprint: since which entry of the journal.
+    pub revoked: &'a BTreeMap<String, u64>,
+    /// Its certificate, where it has a valid one.
+    pub certified: Option<Final<'a>>,
+    /// Ballots that are part of the certificates of other open proposals, by message.
+    pub final_elsewhere: &'a BTreeSet<Cid>,
+    /// Now.
+    pub now: Times,
+}
+
+/// A valid certificate of the proposal: what it rests on is decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Final<'a> {
+    /// The approvals in it, by message.
+    pub approvals: &'a BTreeSet<Cid>,
+    /// Checked time when it was journalled: delays run from there.
+    pub checked_ms: i64,
 }
 
 /// What holds a proposal up or stops it, whatever the ballots say: it only ever narrows.
@@ -117,27 +149,70 @@ pub struct Received {
 pub struct Tally {
     /// The decision so far.
     pub state: TallyState,
-    /// How many principals must approve; absent where the members document has no rule for the track.
+    /// What those who decide say, whatever narrows it.
+    pub outcome: Outcome,
+    /// How much weight must approve; absent where the members document has no rule for the track.
     pub threshold: Option<u32>,
-    /// How many principals there are.
+    /// How much weight approves.
+    pub approving: u32,
+    /// How many principals decide on the track.
     pub principals: u32,
     /// The ballots that count, by voter: one for each.
     pub counted: Vec<Counted>,
+    /// The vetoes that stand, by voter, where the track has a rule for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vetoes: Vec<Counted>,
     /// The others, each with its reason, by voter and message.
     pub ignored: Vec<Ignored>,
     /// Principals of whom no ballot counts, by name.
     pub missing: Vec<String>,
-    /// When it may be enacted at the earliest, Unix milliseconds; only when approved.
+    /// What those in the members document that shall take the other's place say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub successor: Option<SuccessorTally>,
+    /// Whether it has a certificate: then nothing that is said later takes it back.
+    pub certified: bool,
+    /// How much checked time must pass before it may be enacted, milliseconds; only when approved.
+    pub waits_ms: Option<i64>,
+    /// When it may be enacted at the earliest, if no clock is set and nothing else narrows, Unix
+    /// milliseconds; only when approved.
     pub earliest_enactment_ms: Option<i64>,
     /// What the program says that alone decides on the track; absent where people decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<ByProgram>,
+    /// Until when a quorum of vetoes suspends it, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspended_until_ms: Option<i64>,
     /// What holds it up or stops it beside the ballots, sorted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub narrowed: Vec<Narrowing>,
     /// Why nobody can decide at present, as a sentence; then it is pending whatever the ballots say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<String>,
+}
+
+/// What those in the next members document say of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SuccessorTally {
+    /// How much weight of theirs must approve; absent where that document has no rule for the track.
+    pub threshold: Option<u32>,
+    /// How much approves.
+    pub approving: u32,
+    /// Their ballots that count, by voter: one for each.
+    pub counted: Vec<Counted>,
+    /// Those of whom no ballot counts, by name.
+    pub missing: Vec<String>,
+}
+
+/// What those who decide say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// So much rejects that enough can never approve.
+    Against,
+    /// More ballots are needed.
+    Open,
+    /// Enough approves.
+    Enough,
 }
 
 /// The decision so far.
@@ -170,16 +245,29 @@ impl TallyState {
 /// A ballot that counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Counted {
-    /// The principal.
+    /// The principal that it counts for.
     pub voter: String,
+    /// The delegate whose ballot it is, where the principal did not speak.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub through: Option<String>,
     /// What it says.
     pub choice: Choice,
+    /// How much the principal weighs.
+    pub weight: u32,
     /// Its number.
     pub seq: u64,
     /// The signed message.
     pub message: Cid,
     /// The fingerprint of the key that signed.
     pub key: String,
+}
+
+impl Counted {
+    /// Whether it approves.
+    #[must_use]
+    pub fn is_approval(&self) -> bool {
+        self.choice == Choice::Approve
+    }
 }
 
 /// A ballot that does not count.
@@ -196,337 +284,123 @@ pub struct Ignored {
     pub reason: String,
 }
 
-/// Why a ballot does not count.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
-#[serde(tag = "why", rename_all = "kebab-case")]
-pub enum Uncounted {
-    /// It is no ballot, or its signature does not hold.
-    #[error("{said}")]
-    Invalid {
-        /// What is wrong with it.
-        said: String,
-    },
-    /// It is for another workspace.
-    #[error("it is for another workspace")]
-    OtherWorkspace,
-    /// It is on another proposal.
-    #[error("it is on another proposal")]
-    OtherProposal,
-    /// It names another change.
-    #[error("it names another change")]
-    OtherChange,
-    /// It names other pins than the change moves.
-    #[error("it names other pins than the change moves")]
-    OtherPins,
-    /// It names other files than the change has, or other contents of them.
-    #[error("it names other files than the change has, or other contents")]
-    OtherFiles,
-    /// It names another document than the change puts in force, or none.
-    #[error("it names another document than the change puts in force")]
-    OtherDocument,
-    /// It was made under another policy.
-    #[error("it was made under another policy")]
-    OtherPolicy,
-    /// It was made under another members document.
-    #[error("it was made under members epoch {epoch}")]
-    OtherEpoch {
-        /// Which.
-        epoch: u64,
-    },
-    /// Nobody of that name decides.
-    #[error("nobody of that name decides")]
-    NotAMember,
-    /// Another key than the voter's signed it.
-    #[error("the key that signed it is not one of the voter's")]
-    NotTheVotersKey,
-    /// The voter made a newer one.
-    #[error("the voter's ballot {newer} took its place")]
-    Superseded {
-        /// The newer one's number.
-        newer: u64,
-    },
-    /// It says the same as one that counts.
-    #[error("it is the same ballot again")]
-    Again,
-    /// The voter said two things at one number.
-    #[error("the voter signed two different ballots numbered {seq}; neither counts")]
-    Conflict {
-        /// The number.
-        seq: u64,
-    },
-    /// It counted until its own end.
-    #[error("it has run out")]
-    Expired,
-    /// The track asks for approvals of the base that it is applied on.
-    #[error("it was made on another base, and the track is strict about it")]
-    OtherBase,
-    /// It approves what nothing verified, and policy forbids that.
-    #[error("it approves what was not verified, which the policy does not allow")]
-    Unverified,
-    /// The voter approves another target for the same module.
-    #[error("the voter also approves {proposal}, which moves {module} from the same revision to another")]
-    OtherTarget {
-        /// The other proposal.
-        proposal: ProposalId,
-        /// The module.
-        module: String,
-    },
-    /// The voter approves another content for the same file.
-    #[error("the voter also approves {proposal}, which makes something else of {path}")]
-    OtherContent {
-        /// The other proposal.
-        proposal: ProposalId,
-        /// The file.
-        path: RepoPath,
-    },
-}
-
 /// Count. `elsewhere` are the ballots on the other proposals that are open.
 #[must_use]
 pub fn tally(question: &Question<'_>, ballots: &[Received], elsewhere: &[Received]) -> Tally {
-    let mut count = Count { question, counted: Vec::new(), ignored: Vec::new() };
-    let mut by_voter: BTreeMap<&str, Vec<(&Received, &VerifiedBallot)>> = BTreeMap::new();
     let unique: BTreeMap<Cid, &Received> = ballots.iter().map(|one| (one.message, one)).collect();
-    for received in unique.into_values() {
-        match &received.verified {
-            Err(said) => count.ignore(received, Uncounted::Invalid { said: said.clone() }),
-            Ok(verified) => match about(question, verified) {
-                Err(why) => count.ignore(received, why),
-                Ok(()) => by_voter.entry(&verified.ballot.voter).or_default().push((received, verified)),
-            },
+    let ours = Side::count(question, question.members, &unique, elsewhere);
+    let theirs = question.successor.map(|next| Side::count(question, next, &unique, elsewhere));
+    let narrowed = narrowed(question);
+    // Both must say enough, and one that is against is against.
+    let sides = [Some(&ours), theirs.as_ref()].into_iter().flatten();
+    let outcome = sides.map(|side| side.outcome(question)).min().unwrap_or(Outcome::Open);
+    let state = state(question, &narrowed, outcome);
+    let suspended_until_ms = ours.suspended_until_ms();
+    let waits_ms = match (state, ours.rule) {
+        (TallyState::Approved, Some(rule)) => {
+            let passed = question.certified.map_or(0, |held| question.now.checked_ms - held.checked_ms);
+            Some(rule.delay_ms.saturating_sub(passed.max(0)).max(0))
         }
+        _ => None,
+    };
+    let after_delay = waits_ms.map(|waits| question.now.wall_ms.saturating_add(waits));
+    let successor = theirs.as_ref().map(|side| SuccessorTally {
+        threshold: side.rule.map(|rule| rule.threshold),
+        approving: side.approving(),
+        counted: side.counted.clone(),
+        missing: side.missing(),
+    });
+    let ignored = ignored(&ours, theirs.as_ref());
+    Tally {
+        state,
+        outcome,
+        threshold: ours.rule.map(|rule| rule.threshold),
+        approving: ours.approving(),
+        principals: u32::try_from(ours.voters().count()).unwrap_or(u32::MAX),
+        missing: ours.missing(),
+        counted: ours.counted,
+        vetoes: ours.vetoes.into_iter().map(|(_, veto)| veto).collect(),
+        ignored,
+        successor,
+        certified: question.certified.is_some(),
+        waits_ms,
+        earliest_enactment_ms: after_delay.map(|at| suspended_until_ms.map_or(at, |until| at.max(until))),
+        program: by_program(question, ours.rule),
+        suspended_until_ms,
+        narrowed,
+        unanswered: None,
     }
-    let standing = standing(question, elsewhere);
-    for (voter, theirs) in by_voter {
-        count.one_voter(theirs, standing.get(voter).map_or(&[], Vec::as_slice));
-    }
-    count.conclude()
 }
 
 /// The tally of a governor that cannot answer: pending (or out of time), whatever the ballots say.
 #[must_use]
 pub fn unanswered(question: &Question<'_>, why: &str) -> Tally {
-    let mut tally = tally(question, &[], &[]);
+    let nothing = Question { certified: None, decided: None, narrowed: &[], ..*question };
+    let mut tally = tally(&nothing, &[], &[]);
     tally.unanswered = Some(why.to_owned());
     tally
 }
 
-/// Whether a ballot is about this question, and whose it is.
-fn about(question: &Question<'_>, verified: &VerifiedBallot) -> Result<(), Uncounted> {
-    let (ballot, members) = (&verified.ballot, question.members);
-    if ballot.workspace != members.workspace {
-        return Err(Uncounted::OtherWorkspace);
+/// What narrows, with what follows from the members document and the time.
+fn narrowed(question: &Question<'_>) -> Vec<Narrowing> {
+    let mut narrowed = question.narrowed.to_vec();
+    let ended = question.members.expires_ms.is_some_and(|end| end < question.now.wall_ms);
+    if ended && question.proposal.track != Track::Membership {
+        narrowed.push(Narrowing {
+            by: NarrowedBy::Members,
+            verdict: Narrower::Wait,
+            reason: "the members document has run out: only its successor is decided on".to_owned(),
+        });
     }
-    if ballot.proposal != question.id {
-        return Err(Uncounted::OtherProposal);
-    }
-    if ballot.change != question.proposal.change {
-        return Err(Uncounted::OtherChange);
-    }
-    if ballot.pins != question.pins {
-        return Err(Uncounted::OtherPins);
-    }
-    if ballot.files != question.files {
-        return Err(Uncounted::OtherFiles);
-    }
-    if ballot.document != question.document {
-        return Err(Uncounted::OtherDocument);
-    }
-    if ballot.policy != question.policy || question.proposal.policy != question.policy {
-        return Err(Uncounted::OtherPolicy);
-    }
-    if ballot.members_epoch != members.epoch || question.proposal.members_epoch != members.epoch {
-        return Err(Uncounted::OtherEpoch { epoch: ballot.members_epoch });
-    }
-    member(members, verified)
-}
-
-/// Whether the key that signed is the voter's.
-fn member(members: &Members, verified: &VerifiedBallot) -> Result<(), Uncounted> {
-    match members.principal(&verified.ballot.voter) {
-        None => Err(Uncounted::NotAMember),
-        Some(principal) if principal.keys.contains(&verified.key) => Ok(()),
-        Some(_) => Err(Uncounted::NotTheVotersKey),
-    }
-}
-
-/// The approvals that each principal gives to other proposals, by voter.
-fn standing<'b>(question: &Question<'_>, elsewhere: &'b [Received]) -> BTreeMap<&'b str, Vec<&'b Ballot>> {
-    let members = question.members;
-    let mut newest: BTreeMap<(&str, ProposalId), Vec<&Ballot>> = BTreeMap::new();
-    for verified in elsewhere.iter().filter_map(|received| received.verified.as_ref().ok()) {
-        let ballot = &verified.ballot;
-        let counts = ballot.proposal != question.id
-            && ballot.workspace == members.workspace
-            && ballot.members_epoch == members.epoch
-            && member(members, verified).is_ok();
-        if !counts {
-            continue;
-        }
-        let newest = newest.entry((&ballot.voter, ballot.proposal)).or_default();
-        match newest.first().map(|first| first.seq) {
-            Some(seq) if seq > ballot.seq => {}
-            Some(seq) if seq == ballot.seq => newest.push(ballot),
-            _ => *newest = vec![ballot],
-        }
-    }
-    let mut standing: BTreeMap<&str, Vec<&Ballot>> = BTreeMap::new();
-    for ((voter, _), ballots) in newest {
-        // Where the voter said two things at one number there, any approval among them stands
-        // against ours: who equivocates gets the narrower reading.
-        let approvals = ballots
-            .into_iter()
-            .filter(|ballot| ballot.choice == Choice::Approve && ballot.not_after.as_ms() >= question.now_ms);
-        standing.entry(voter).or_default().extend(approvals);
-    }
-    standing
-}
-
-struct Count<'a> {
-    question: &'a Question<'a>,
-    counted: Vec<Counted>,
-    ignored: Vec<Ignored>,
-}
-
-impl Count<'_> {
-    fn ignore(&mut self, received: &Received, why: Uncounted) {
-        let voter = received.verified.as_ref().ok().map(|verified| verified.ballot.voter.clone());
-        let reason = why.to_string();
-        self.ignored.push(Ignored { voter, message: received.message, why, reason });
-    }
-
-    /// One principal's ballots that are about the question, by message; at least one.
-    fn one_voter(&mut self, theirs: Vec<(&Received, &VerifiedBallot)>, standing: &[&Ballot]) {
-        let Some(newest) = theirs.iter().map(|(_, verified)| verified.ballot.seq).max() else { return };
-        let (last, older): (Vec<_>, Vec<_>) =
-            theirs.into_iter().partition(|(_, verified)| verified.ballot.seq == newest);
-        for (received, _) in older {
-            self.ignore(received, Uncounted::Superseded { newer: newest });
-        }
-        let Some(((received, verified), others)) = last.split_first() else { return };
-        let ballot = &verified.ballot;
-        if others.iter().any(|(_, other)| other.ballot != *ballot) {
-            for (received, _) in &last {
-                self.ignore(received, Uncounted::Conflict { seq: newest });
-            }
-            return;
-        }
-        for (received, _) in others {
-            self.ignore(received, Uncounted::Again);
-        }
-        match self.stands(ballot, standing) {
-            Err(why) => self.ignore(received, why),
-            Ok(()) => self.counted.push(Counted {
-                voter: ballot.voter.clone(),
-                choice: ballot.choice,
-                seq: ballot.seq,
-                message: received.message,
-                key: verified.key.fingerprint(),
-            }),
-        }
-    }
-
-    /// Whether a principal's last word counts now.
-    fn stands(&self, ballot: &Ballot, standing: &[&Ballot]) -> Result<(), Uncounted> {
-        if ballot.not_after.as_ms() < self.question.now_ms {
-            return Err(Uncounted::Expired);
-        }
-        if ballot.choice != Choice::Approve {
-            return Ok(());
-        }
-        if !ballot.verified && !self.question.allow_unverified {
-            return Err(Uncounted::Unverified);
-        }
-        let rule = self.question.members.tracks.get(&self.question.proposal.track);
-        if rule.is_some_and(|rule| rule.strict_base) && ballot.seen_base != self.question.base {
-            return Err(Uncounted::OtherBase);
-        }
-        for other in standing.iter().filter(|other| other.seq >= ballot.seq) {
-            let elsewhere = other.pins.iter().find(|pin| {
-                let same = |ours: &&PinMove| ours.module == pin.module && ours.from == pin.from;
-                self.question.pins.iter().find(same).is_some_and(|ours| ours.to != pin.to)
-            });
-            if let Some(pin) = elsewhere {
-                let module = pin.module.to_string();
-                return Err(Uncounted::OtherTarget { proposal: other.proposal, module });
-            }
-            let elsewhere = other.files.iter().find(|file| {
-                let same = |ours: &&FileDelta| ours.path == file.path && ours.old == file.old;
-                self.question.files.iter().find(same).is_some_and(|ours| ours.new != file.new)
-            });
-            if let Some(file) = elsewhere {
-                let path = file.path.clone();
-                return Err(Uncounted::OtherContent { proposal: other.proposal, path });
-            }
-        }
-        Ok(())
-    }
-
-    fn conclude(mut self) -> Tally {
-        let question = self.question;
-        self.counted.sort();
-        self.ignored.sort();
-        let of = |choices: &[Choice]| {
-            self.counted.iter().filter(|ballot| choices.contains(&ballot.choice)).count()
+    let rule = question.members.tracks.get(&question.proposal.track);
+    if let Some(program) = by_program(question, rule).filter(|_| question.certified.is_none()) {
+        let reason = match program.verdict {
+            Some(Verdict::Approve | Verdict::Reject) => None,
+            Some(Verdict::Wait) => program.reason,
+            None => Some("the program that alone decides on this track has not decided".to_owned()),
         };
-        let approvals = of(&[Choice::Approve]);
-        let rejections = of(&[Choice::Reject, Choice::Veto]);
-        let principals = question.members.principals.len();
-        let rule = question.members.tracks.get(&question.proposal.track);
-        let state = state(question, rule, approvals, rejections);
-        let mut narrowed = question.narrowed.to_vec();
-        narrowed.sort();
-        let earliest_enactment_ms = match (state, rule) {
-            (TallyState::Approved, Some(rule)) => {
-                Some(question.certified_ms.unwrap_or(question.now_ms).saturating_add(rule.delay_ms))
-            }
-            _ => None,
-        };
-        let voted = |name: &str| self.counted.iter().any(|ballot| ballot.voter == name);
-        let missing = question.members.principals.iter().map(|principal| &principal.name);
-        Tally {
-            state,
-            threshold: rule.map(|rule| rule.threshold),
-            principals: u32::try_from(principals).unwrap_or(u32::MAX),
-            missing: missing.filter(|name| !voted(name)).cloned().collect(),
-            counted: self.counted,
-            ignored: self.ignored,
-            earliest_enactment_ms,
-            program: by_program(question, rule),
-            narrowed,
-            unanswered: None,
-        }
+        let by = NarrowedBy::Program;
+        narrowed.extend(reason.map(|reason| Narrowing { by, verdict: Narrower::Wait, reason }));
     }
+    narrowed.sort();
+    narrowed.dedup();
+    narrowed
 }
 
-fn state(
-    question: &Question<'_>,
-    rule: Option<&TrackRule>,
-    approvals: usize,
-    rejections: usize,
-) -> TallyState {
-    if question.now_ms > question.proposal.expires_ms {
+fn state(question: &Question<'_>, narrowed: &[Narrowing], outcome: Outcome) -> TallyState {
+    if question.now.wall_ms > question.proposal.expires_ms {
         return TallyState::Expired;
     }
-    if question.narrowed.iter().any(|one| one.verdict == Narrower::Reject) {
-        return TallyState::Rejected;
+    if question.certified.is_some() {
+        return TallyState::Approved;
     }
-    let Some(rule) = rule else { return TallyState::Pending };
-    if let Some(program) = by_program(question, Some(rule)) {
-        return match program.verdict {
-            Some(Verdict::Approve) if question.narrowed.is_empty() => TallyState::Approved,
-            Some(Verdict::Reject) => TallyState::Rejected,
-            Some(Verdict::Approve | Verdict::Wait) | None => TallyState::Pending,
-        };
+    let refused = narrowed.iter().any(|one| one.verdict == Narrower::Reject);
+    match outcome {
+        _ if refused => TallyState::Rejected,
+        Outcome::Against => TallyState::Rejected,
+        Outcome::Enough if narrowed.is_empty() => TallyState::Approved,
+        Outcome::Enough | Outcome::Open => TallyState::Pending,
     }
-    let threshold = usize::try_from(rule.threshold).unwrap_or(usize::MAX);
-    if approvals >= threshold && question.narrowed.is_empty() {
-        TallyState::Approved
-    } else if question.members.principals.len().saturating_sub(rejections) < threshold {
-        TallyState::Rejected
-    } else {
-        TallyState::Pending
-    }
+}
+
+/// The ballots that count on neither side, each with the reason of the side that its voter is on.
+fn ignored(ours: &Side<'_>, theirs: Option<&Side<'_>>) -> Vec<Ignored> {
+    let counts = |side: &Side<'_>, message: &Cid| side.ignored.iter().all(|one| one.message != *message);
+    let mut ignored: Vec<Ignored> = match theirs {
+        None => ours.ignored.clone(),
+        Some(theirs) => {
+            let of_theirs: BTreeMap<Cid, &Ignored> =
+                theirs.ignored.iter().map(|it| (it.message, it)).collect();
+            let both = ours.ignored.iter().filter(|one| !counts(theirs, &one.message));
+            let reason = |one: &Ignored| match of_theirs.get(&one.message) {
+                Some(other) if one.why.is_of_a_stranger() => (*other).clone(),
+                _ => one.clone(),
+            };
+            both.map(reason).collect()
+        }
+    };
+    ignored.sort();
+    ignored
 }
 
 /// What the track's own program says; nothing where people decide. Another program's word is none.
@@ -543,14 +417,17 @@ fn by_program(question: &Question<'_>, rule: Option<&TrackRule>) -> Option<ByPro
 impl Tally {
     /// The principals whose approval counts, by name.
     pub fn approvals(&self) -> impl Iterator<Item = &Counted> {
-        self.counted.iter().filter(|ballot| ballot.choice == Choice::Approve)
+        self.counted.iter().filter(|ballot| ballot.is_approval())
     }
 
-    /// Whether it may be enacted at this time.
+    /// Whether it may be enacted now.
     #[must_use]
-    pub fn is_enactable(&self, now_ms: i64) -> bool {
+    pub fn is_enactable(&self) -> bool {
         self.state == TallyState::Approved
-            && self.earliest_enactment_ms.is_some_and(|earliest| now_ms >= earliest)
+            && self.waits_ms == Some(0)
+            && self.suspended_until_ms.is_none()
+            && self.narrowed.is_empty()
+            && self.unanswered.is_none()
     }
 }
 

@@ -128,11 +128,11 @@ struct One<'w, 'a> {
 
 impl One<'_, '_> {
     fn enact(&mut self, rung: Rung) -> PortResult<Option<Enactment>> {
-        let now_ms = self.world.clock.wall_ms();
-        let tally = govern::decide(&*self.world.journal, self.state, self.world.governor, self.id, now_ms)?;
+        let (governor, clock) = (self.world.governor, self.world.clock);
+        let tally = govern::decide(&*self.world.journal, self.state, governor, self.id, clock)?;
         let Some(right) = right(&tally, rung) else { return Ok(None) };
         let done = match right {
-            Right::Ballots => self.by_ballots(&tally, now_ms)?,
+            Right::Ballots => self.by_ballots(&tally)?,
             Right::Bounds => self.within_bounds()?,
         };
         let id = self.id;
@@ -144,8 +144,8 @@ impl One<'_, '_> {
         }))
     }
 
-    fn by_ballots(&mut self, tally: &Tally, now_ms: i64) -> PortResult<Result<Option<ObjectId>, String>> {
-        if !tally.is_enactable(now_ms) {
+    fn by_ballots(&mut self, tally: &Tally) -> PortResult<Result<Option<ObjectId>, String>> {
+        if !tally.is_enactable() {
             return Ok(Err("it is approved, and its delay or what holds it up is not over".to_owned()));
         }
         if let Err(why) = self.verified_now()? {
@@ -212,7 +212,7 @@ fn right(tally: &Tally, rung: Rung) -> Option<Right> {
         TallyState::Pending if rung == Rung::Bounded && tally.unanswered.is_none() => {
             let against =
                 tally.counted.iter().any(|ballot| matches!(ballot.choice, Choice::Reject | Choice::Veto));
-            (!against && tally.narrowed.is_empty()).then_some(Right::Bounds)
+            (!against && tally.vetoes.is_empty() && tally.narrowed.is_empty()).then_some(Right::Bounds)
         }
         TallyState::Pending | TallyState::Rejected | TallyState::Expired => None,
     }

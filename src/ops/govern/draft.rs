@@ -7,17 +7,31 @@ use crate::domain::moment::Moment;
 use crate::domain::state::State;
 use crate::ports::{PortResult, Stored};
 
-/// The ballot that a voter would sign. It counts as long as the proposal waits.
+/// What a voter says.
+#[derive(Debug, Clone, Copy)]
+pub struct Word<'a> {
+    /// Who: a principal's name.
+    pub voter: &'a str,
+    /// What.
+    pub choice: Choice,
+    /// The ballot's number.
+    pub seq: u64,
+    /// Why, for people.
+    pub reason: Option<&'a str>,
+    /// When, Unix milliseconds.
+    pub now_ms: i64,
+}
+
+/// The ballot that a voter would sign. It counts as long as the proposal waits; a veto on a track that
+/// lets vetoes suspend, as long as that track lets it.
 #[must_use]
-pub fn draft(
-    rules: &Rules,
-    case: &Case,
-    voter: &str,
-    choice: Choice,
-    seq: u64,
-    seen_base: ObjectId,
-    reason: Option<&str>,
-) -> Ballot {
+pub fn draft(rules: &Rules, case: &Case, seen_base: ObjectId, word: &Word<'_>) -> Ballot {
+    let Word { voter, choice, seq, reason, now_ms } = *word;
+    let veto = rules.members.tracks.get(&case.proposal.track).and_then(|rule| rule.veto.as_ref());
+    let ends = match veto.filter(|_| choice == Choice::Veto) {
+        None => case.record.expires_ms,
+        Some(veto) => case.record.expires_ms.min(now_ms.saturating_add(veto.expiry_ms)),
+    };
     Ballot {
         workspace: rules.members.workspace.clone(),
         seen_base,
@@ -33,7 +47,7 @@ pub fn draft(
         voter: voter.to_owned(),
         choice,
         seq,
-        not_after: Moment::from_ms(case.record.expires_ms),
+        not_after: Moment::from_ms(ends),
         reason: reason.map(str::to_owned),
     }
 }

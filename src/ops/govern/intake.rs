@@ -6,6 +6,7 @@ use super::{Rules, case, rules};
 use crate::domain::event::Event;
 use crate::domain::governance::ballot::{Ballot, SignedBallot};
 use crate::domain::governance::tally::{Question, Received, tally};
+use crate::domain::governance::time::Times;
 use crate::domain::id::Cid;
 use crate::domain::proposal::Stage;
 use crate::domain::state::State;
@@ -94,6 +95,7 @@ fn examine(
         return Ok(Err(format!("the proposal {} is decided already", ballot.proposal.short())));
     }
     let case = case(journal, state, ballot.proposal)?;
+    let none_final = BTreeSet::new();
     let question = Question {
         id: case.id,
         proposal: &case.proposal,
@@ -101,20 +103,23 @@ fn examine(
         files: &case.delta.files,
         document: case.delta.document,
         narrowed: &[],
-        decided: None,
         members: &rules.members,
+        successor: case.successor.as_ref(),
         policy: rules.policy_cid,
         base: case.record.base,
         // Rules that may change are for the tally: the ballot is kept.
         allow_unverified: true,
-        certified_ms: None,
-        now_ms,
+        revoked: &state.revoked,
+        decided: None,
+        certified: None,
+        final_elsewhere: &none_final,
+        now: Times { wall_ms: now_ms, checked_ms: 0, slow_ms: now_ms },
     };
     let received = Received { message: Cid::of(message), verified: Ok(verified.clone()) };
     let alone = tally(&question, &[received], &[]);
     Ok(match alone.ignored.into_iter().next() {
-        Some(ignored) => Err(ignored.reason),
-        None => Ok((verified.ballot, signed.to_message())),
+        Some(ignored) if !ignored.why.is_not_yet() => Err(ignored.reason),
+        _ => Ok((verified.ballot, signed.to_message())),
     })
 }
 

@@ -9,26 +9,32 @@
 //! the journal's chain, never on what an earlier run said about them.
 
 mod draft;
+mod finality;
 mod intake;
 mod outcome;
 
-pub use draft::{draft, next_seq};
+pub use draft::{Word, draft, next_seq};
+pub use finality::{Adopted, adopt};
 pub use intake::{Imported, Taken, import, take_in};
-pub use outcome::{Certified, certify, recheck, settle, withdraw};
+pub use outcome::{Certified, Settled, certify, recheck, settle, withdraw};
 
 use std::collections::BTreeSet;
 
-use crate::domain::change::Delta;
+use finality::Held;
+
+use crate::domain::change::{Delta, DocumentKind};
 use crate::domain::governance::ballot::{SignedBallot, pins_of};
 use crate::domain::governance::members::Members;
+use crate::domain::governance::program::Decision;
 use crate::domain::governance::tally::{Question, Received, Tally};
+use crate::domain::governance::time::{Reading, Times};
 use crate::domain::id::{Cid, ProposalId};
 use crate::domain::plan::PinMove;
 use crate::domain::policy::Policy;
 use crate::domain::proposal::{Proposal, ProposalRecord, Purpose};
 use crate::domain::state::State;
 use crate::ops::policy;
-use crate::ports::{FailureKind, Governor, PortError, PortResult, Stored};
+use crate::ports::{Clock, FailureKind, Governor, PortError, PortResult, Stored};
 
 /// By which rules this workspace decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +83,19 @@ pub struct Case {
     pub delta: Delta,
     /// The pins that it moves, as ballots name them.
     pub pins: Vec<PinMove>,
+    /// The members document that it puts in force.
+    pub successor: Option<Members>,
     /// What the journal says of it.
     pub record: ProposalRecord,
 }
 
 impl Case {
+    /// What the program decided that alone decides on the track, newest; `None` where people decide.
+    fn decided(&self, rules: &Rules) -> Option<&Decision> {
+        let program = rules.members.tracks.get(&self.proposal.track)?.program?;
+        self.record.decided.get(&program).map(|decided| &decided.decision)
+    }
+
     /// What it does, in one line without a final stop: the subject of its commit.
     #[must_use]
     pub fn title(&self) -> String {
@@ -125,7 +139,22 @@ pub fn case(journal: &(impl Stored + ?Sized), state: &State, id: ProposalId) -> 
         return Err(damaged("the proposal", &id.0));
     }
     let delta: Delta = read(journal, &record.change.0, "the change")?;
-    Ok(Case { id, proposal, pins: pins_of(&delta), delta, record: record.clone() })
+    let successor = match delta.document.filter(|it| it.kind == DocumentKind::Members) {
+        None => None,
+        Some(document) => {
+            let bytes = stored(journal, &document.new, "the next members document")?;
+            let next = Members::from_canonical(&bytes)
+                .map_err(|error| damaged("the next members document", &document.new).because(error))?;
+            Some(next)
+        }
+    };
+    Ok(Case { id, proposal, pins: pins_of(&delta), successor, delta, record: record.clone() })
+}
+
+/// This moment, by both clocks and the journal.
+pub fn now(state: &State, clock: &dyn Clock) -> Times {
+    let boot = clock.boot();
+    state.time.at(Reading { wall_ms: clock.wall_ms(), boot: &boot, mono_ms: clock.mono_ms() })
 }
 
 /// What the ballots on a proposal add up to now.
@@ -137,10 +166,11 @@ pub fn decide(
     state: &State,
     governor: &dyn Governor,
     id: ProposalId,
-    now_ms: i64,
+    clock: &dyn Clock,
 ) -> PortResult<Tally> {
     let (rules, case) = (rules(journal, state)?, case(journal, state, id)?);
-    count(journal, state, governor, &rules, &case, now_ms)
+    let held = finality::held(journal, &rules, &case)?;
+    count(journal, state, governor, &rules, &case, held.as_ref(), now(state, clock))
 }
 
 fn count(
@@ -149,34 +179,45 @@ fn count(
     governor: &dyn Governor,
     rules: &Rules,
     case: &Case,
-    now_ms: i64,
+    held: Option<&Held>,
+    now: Times,
 ) -> PortResult<Tally> {
+    let ballots = received(journal, &case.record.ballots)?;
+    let modules: BTreeSet<_> = case.pins.iter().map(|pin| (&pin.module, pin.from)).collect();
+    let (mut elsewhere, mut final_elsewhere) = (Vec::new(), BTreeSet::new());
+    for (other, record) in state.open_proposals() {
+        let pins = record.pins.iter().any(|pin| modules.contains(&(&pin.module, pin.from)));
+        // Which files or documents others change, their ballots say.
+        let files = !case.delta.files.is_empty() && record.purpose == Purpose::Command;
+        let documents = case.delta.document.is_some() && record.purpose == Purpose::Amend;
+        if *other == case.id || !(pins || files || documents) {
+            continue;
+        }
+        elsewhere.extend(received(journal, &record.ballots)?);
+        if record.certificate.is_some() {
+            let other = self::case(journal, state, *other)?;
+            final_elsewhere.extend(finality::held(journal, rules, &other)?.iter().flat_map(Held::approvals));
+        }
+    }
+    let narrowed = policy::narrowed(rules, &case.record);
     let question = Question {
         id: case.id,
         proposal: &case.proposal,
         pins: &case.pins,
         files: &case.delta.files,
         document: case.delta.document,
-        narrowed: &policy::narrowed(rules, &case.record),
-        decided: None,
+        narrowed: &narrowed,
         members: &rules.members,
+        successor: case.successor.as_ref(),
         policy: rules.policy_cid,
         base: case.record.base,
         allow_unverified: rules.policy.allow_unverified,
-        certified_ms: case.record.certified_wall_ms,
-        now_ms,
+        revoked: &state.revoked,
+        decided: case.decided(rules),
+        certified: held.map(Held::is_final),
+        final_elsewhere: &final_elsewhere,
+        now,
     };
-    let ballots = received(journal, &case.record.ballots)?;
-    let modules: BTreeSet<_> = case.pins.iter().map(|pin| (&pin.module, pin.from)).collect();
-    let mut elsewhere = Vec::new();
-    for (other, record) in state.open_proposals() {
-        let pins = record.pins.iter().any(|pin| modules.contains(&(&pin.module, pin.from)));
-        // Which files others change, their ballots say.
-        let files = !case.delta.files.is_empty() && record.purpose == Purpose::Command;
-        if *other != case.id && (pins || files) {
-            elsewhere.extend(received(journal, &record.ballots)?);
-        }
-    }
     Ok(governor.tally(&question, &ballots, &elsewhere))
 }
 

@@ -1,20 +1,31 @@
 //! What follows from the count: certificates for what is approved, an end for what is not.
 
-use super::{Case, case, count, damaged, rules, stored};
+use super::{Case, case, count, finality, now, rules, stored};
 use crate::domain::audit::entry::Entry;
 use crate::domain::event::Event;
 use crate::domain::governance::ballot::{Ballot, Choice, SignedBallot};
-use crate::domain::governance::certificate::{self, Approval, CERTIFICATE_VERSION, Certificate, Proven};
-use crate::domain::governance::signature;
-use crate::domain::governance::tally::{Tally, TallyState};
+use crate::domain::governance::certificate::{self, Certificate, Proven};
+use crate::domain::governance::tally::{
+    Counted, NarrowedBy, Narrower, Narrowing, Outcome, Tally, TallyState,
+};
 use crate::domain::id::{Cid, ProposalId};
 use crate::domain::moment::Moment;
 use crate::domain::proposal::{Closure, Stage};
 use crate::domain::state::State;
 use crate::domain::text;
-use crate::ports::{FailureKind, Governor, Journal, PortError, PortResult, Stored};
+use crate::ports::{Clock, FailureKind, Governor, Journal, PortError, PortResult, Stored};
 
-/// Close the open proposals that were rejected or whose time ran out. Gives what was closed.
+/// What followed from the count.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// What ended.
+    pub closed: Vec<(ProposalId, Closure)>,
+    /// What was certified.
+    pub certified: Vec<ProposalId>,
+}
+
+/// Certify the open proposals that are approved, and close those that were rejected or whose time ran
+/// out. What only narrows ends no proposal: it may pass.
 ///
 /// # Errors
 /// As [`super::decide`], and when the journal cannot be written.
@@ -22,35 +33,65 @@ pub fn settle(
     journal: &mut dyn Journal,
     state: &State,
     governor: &dyn Governor,
-    now_ms: i64,
-) -> PortResult<Vec<(ProposalId, Closure)>> {
+    clock: &dyn Clock,
+) -> PortResult<Settled> {
     let open: Vec<ProposalId> =
         state.open_proposals().filter(|(_, record)| record.stage == Stage::Open).map(|(id, _)| *id).collect();
+    let mut settled = Settled::default();
     // Before anybody is trusted there is nothing that could decide over what is open.
     if open.is_empty() || state.members.is_none() {
-        return Ok(Vec::new());
+        return Ok(settled);
     }
     let rules = rules(journal, state)?;
-    let mut closed = Vec::new();
+    // What is certified or closed bears on those that come after it.
+    let mut state = state.clone();
     for id in open {
-        let case = case(journal, state, id)?;
-        let tally = count(journal, state, governor, &rules, &case, now_ms)?;
-        let (outcome, reason) = match tally.state {
-            TallyState::Rejected => (Closure::Rejected, rejected_by(journal, &tally)?),
-            TallyState::Expired => (Closure::Expired, "its time ran out undecided or unapplied".to_owned()),
-            TallyState::Pending | TallyState::Approved => continue,
+        let now = now(&state, clock);
+        let case = case(journal, &state, id)?;
+        let held = finality::held(journal, &rules, &case)?;
+        let tally = count(journal, &state, governor, &rules, &case, held.as_ref(), now)?;
+        let entry = match tally.state {
+            TallyState::Approved if held.is_none() => {
+                let (certificate, _) = finality::make(journal, &rules, &case, &tally, now)?;
+                settled.certified.push(id);
+                finality::record(journal, id, certificate)?
+            }
+            TallyState::Rejected if tally.outcome == Outcome::Against => {
+                settled.closed.push((id, Closure::Rejected));
+                let reason = rejected_by(journal, &tally)?;
+                close(journal, id, Closure::Rejected, reason)?
+            }
+            TallyState::Expired => {
+                settled.closed.push((id, Closure::Expired));
+                close(journal, id, Closure::Expired, "its time ran out undecided or unapplied".to_owned())?
+            }
+            TallyState::Pending | TallyState::Approved | TallyState::Rejected => continue,
         };
-        journal.append(&id.short(), &Event::ProposalClosed { proposal: id, outcome, by: None, reason })?;
-        closed.push((id, outcome));
+        state.take(&entry);
     }
-    Ok(closed)
+    Ok(settled)
+}
+
+fn close(journal: &mut dyn Journal, id: ProposalId, outcome: Closure, reason: String) -> PortResult<Entry> {
+    journal.append(&id.short(), &Event::ProposalClosed { proposal: id, outcome, by: None, reason })
 }
 
 /// Who rejected and why, as a sentence.
 fn rejected_by(journal: &(impl Stored + ?Sized), tally: &Tally) -> PortResult<String> {
     let mut said = Vec::new();
-    for ballot in tally.counted.iter().filter(|ballot| matches!(ballot.choice, Choice::Reject | Choice::Veto))
-    {
+    let successors = tally.successor.iter().flat_map(|it| &it.counted);
+    let mut against: Vec<&Counted> = tally
+        .counted
+        .iter()
+        .chain(successors)
+        .filter(|ballot| matches!(ballot.choice, Choice::Reject | Choice::Veto) && ballot.through.is_none())
+        .collect();
+    against.dedup_by_key(|ballot| ballot.message);
+    if against.is_empty() {
+        let why = tally.program.as_ref().and_then(|program| program.reason.as_deref()).unwrap_or_default();
+        return Ok(text::clipped(&format!("rejected by the track's program: {}", text::inert(why)), 2000));
+    }
+    for ballot in against {
         let bytes = stored(journal, &ballot.message, "a ballot")?;
         let reason = SignedBallot::from_message(&bytes)
             .ok()
@@ -97,53 +138,33 @@ pub struct Certified {
     pub proven: Proven,
 }
 
-/// Count, and make the certificate when the proposal is approved and its delay is over.
+/// The certificate of a proposal that may be enacted now: the one that it has, or one that is made
+/// when it is counted as approved. Its entry is journalled, again where it was before.
 ///
 /// # Errors
-/// Approvals missing when it is not approved or its delay runs; refused when it was rejected or
-/// expired; integrity when the certificate would not prove what was counted; as [`super::decide`].
+/// Approvals missing when it is not approved, or something holds it up; refused when it was rejected or
+/// expired, or the policy denies it; integrity when the certificate would not prove what was counted;
+/// as [`super::decide`].
 pub fn certify(
     journal: &mut dyn Journal,
     state: &State,
     governor: &dyn Governor,
     id: ProposalId,
-    now_ms: i64,
+    clock: &dyn Clock,
 ) -> PortResult<Certified> {
-    let (rules, case) = (rules(journal, state)?, case(journal, state, id)?);
-    let tally = count(journal, state, governor, &rules, &case, now_ms)?;
+    let (rules, case, now) = (rules(journal, state)?, case(journal, state, id)?, now(state, clock));
+    let held = finality::held(journal, &rules, &case)?;
+    let tally = count(journal, state, governor, &rules, &case, held.as_ref(), now)?;
     enough(&case, &tally)?;
-    if case.record.certificate.is_some() && !tally.is_enactable(now_ms) {
+    if held.is_some() && !tally.is_enactable() {
         return Err(waits(&case.id, &tally));
     }
-    let mut ballots = Vec::new();
-    for counted in tally.approvals() {
-        let signed = SignedBallot::from_message(&stored(journal, &counted.message, "a ballot")?)
-            .map_err(|error| damaged("a ballot", &counted.message).because(error))?;
-        ballots.push(Approval { text: signed.text, signature: signature::to_armor(&signed.signature) });
-    }
-    ballots.sort();
-    let certificate = Certificate {
-        v: CERTIFICATE_VERSION,
-        proposal: case.proposal,
-        delta: case.delta,
-        members: rules.members,
-        policy: rules.policy_cid,
-        allow_unverified: rules.policy.allow_unverified,
-        base: case.record.base,
-        at_ms: now_ms,
-        ballots,
+    let (certificate, proven) = match held {
+        Some(held) => (held.certificate, held.proven),
+        None => finality::make(journal, &rules, &case, &tally, now)?,
     };
-    let proven = certificate::verify(&certificate, &rules.members_cid).map_err(|error| {
-        PortError::failed(format!("cannot certify the proposal {}", id.short()))
-            .kind(FailureKind::Integrity)
-            .because(error)
-    })?;
-    let bytes = certificate.to_canonical().map_err(|error| {
-        PortError::failed(format!("cannot write the certificate of {}", id.short())).because(error)
-    })?;
-    let certificate = journal.store(&bytes)?;
-    let entry = journal.append(&id.short(), &Event::ProposalCertified { proposal: id, certificate })?;
-    if !tally.is_enactable(now_ms) {
+    let entry = finality::record(journal, id, certificate)?;
+    if !tally.is_enactable() {
         return Err(waits(&case.id, &tally));
     }
     Ok(Certified { certificate, entry, proven })
@@ -153,6 +174,11 @@ pub fn certify(
 fn enough(case: &Case, tally: &Tally) -> PortResult<()> {
     let id = case.id.short();
     let hint = format!("lambda-os proposal show {id}");
+    if tally.state != TallyState::Approved
+        && let Some(error) = held_up(&case.id, tally).filter(|error| error.kind == FailureKind::Refused)
+    {
+        return Err(error);
+    }
     match tally.state {
         TallyState::Approved => Ok(()),
         TallyState::Rejected => Err(PortError::failed(format!("the proposal {id} was rejected"))
@@ -167,9 +193,10 @@ fn enough(case: &Case, tally: &Tally) -> PortResult<()> {
                 (None, None) => {
                     format!("the members document has no rule for the track {}", case.proposal.track.as_str())
                 }
+                (None, Some(_)) if tally.outcome == Outcome::Enough => reasons(tally),
                 (None, Some(threshold)) => format!(
                     "{} of {threshold} approvals; not heard: {}",
-                    tally.approvals().count(),
+                    tally.approving,
                     if tally.missing.is_empty() { "nobody".to_owned() } else { tally.missing.join(", ") }
                 ),
             };
@@ -180,12 +207,40 @@ fn enough(case: &Case, tally: &Tally) -> PortResult<()> {
     }
 }
 
+fn reasons(tally: &Tally) -> String {
+    let reasons: Vec<String> = tally.narrowed.iter().map(|one| text::inert(&one.reason)).collect();
+    text::clipped(&reasons.join("; "), 2000)
+}
+
+/// What narrows it, as an error: refused where the policy or its program does.
+fn held_up(id: &ProposalId, tally: &Tally) -> Option<PortError> {
+    if tally.narrowed.is_empty() || tally.state == TallyState::Expired {
+        return None;
+    }
+    let refused = |one: &Narrowing| {
+        one.verdict == Narrower::Reject || matches!(one.by, NarrowedBy::Policy | NarrowedBy::Freeze)
+    };
+    let is_refused = tally.narrowed.iter().any(refused);
+    let kind = if is_refused { FailureKind::Refused } else { FailureKind::ApprovalsMissing };
+    let error = PortError::failed(format!("the proposal {} is held up: {}", id.short(), reasons(tally)));
+    Some(error.kind(kind).hint(format!("lambda-os proposal show {}", id.short())))
+}
+
+/// Why what is approved is not enacted now.
 fn waits(id: &ProposalId, tally: &Tally) -> PortError {
+    if let Some(error) = held_up(id, tally) {
+        return error;
+    }
     let earliest = tally.earliest_enactment_ms.map(Moment::from_ms);
     let until = earliest.map_or_else(String::new, |moment| format!(" until {moment}"));
+    let hint = if tally.suspended_until_ms.is_some() {
+        "a quorum of vetoes suspends it; each ends at its time, or by a newer ballot of its voter"
+    } else {
+        "the track's delay runs from its certificate; apply it again after that"
+    };
     PortError::failed(format!("the proposal {} is approved, and waits{until}", id.short()))
         .kind(FailureKind::ApprovalsMissing)
-        .hint("the track's delay runs from its certificate; apply it again after that")
+        .hint(hint)
 }
 
 /// Check a stored certificate again: it proves this proposal under the members document and the

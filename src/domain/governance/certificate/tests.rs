@@ -14,10 +14,12 @@ fn certificate(world: &World, voters: &[u8]) -> Certificate {
         .collect();
     ballots.sort();
     Certificate {
-        v: CERTIFICATE_VERSION,
+        v: 1,
         proposal: world.proposal.clone(),
         delta: world.delta.clone(),
         members: world.members.clone(),
+        successor: None,
+        decision: None,
         policy: world.proposal.policy,
         allow_unverified: true,
         base: commit(9),
@@ -54,7 +56,8 @@ fn what_was_changed_in_it_is_found() {
         assert!(error.to_string().contains(said), "{error}");
     };
     let other = World::with(world.members.clone(), 3);
-    check(&|it| it.v = 2, "version 2");
+    check(&|it| it.v = 3, "version 3");
+    check(&|it| it.v = 2, "its version is another's");
     check(&|it| drop(it.ballots.pop()), "1 of 2 count");
     check(&|it| it.ballots[1] = it.ballots[0].clone(), "1 of 2 count");
     check(&|it| it.ballots[0].text = it.ballots[0].text.replace("seq: 1", "seq: 2"), "does not hold");

@@ -2,7 +2,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::super::fixture::{World, commit, received};
+use super::super::ballot::Ballot;
+use super::super::fixture::{World, commit, received, times};
 use super::*;
 use crate::domain::moment::Moment;
 
@@ -210,9 +211,21 @@ fn time_runs_out_and_delays_are_waited_for() {
     let yes = [world.cast(0, Choice::Approve, 1)];
     let fresh = of(&world, &yes);
     assert_eq!(fresh.earliest_enactment_ms, Some(10_500));
-    assert!(!fresh.is_enactable(10_499) && fresh.is_enactable(10_500));
-    let certified = Question { certified_ms: Some(9_000), ..world.question() };
-    assert!(tally(&certified, &yes, &[]).is_enactable(10_000));
+    assert!(!fresh.is_enactable() && !fresh.certified);
+    // The delay runs from the certificate, in checked time.
+    let approvals = [yes[0].message].into();
+    let held = |checked_ms, now| {
+        let certified = Some(Final { approvals: &approvals, checked_ms });
+        tally(&Question { certified, now, ..world.question() }, &yes, &[])
+    };
+    assert_eq!(
+        (held(9_501, times(10_000)).waits_ms, held(9_500, times(10_000)).waits_ms),
+        (Some(1), Some(0))
+    );
+    assert!(!held(9_501, times(10_000)).is_enactable() && held(9_500, times(10_000)).is_enactable());
+    // A wall clock that jumped lets nothing pass.
+    let jumped = held(9_501, Times { wall_ms: 900_000, ..times(10_000) });
+    assert_eq!((jumped.is_enactable(), jumped.earliest_enactment_ms), (false, Some(900_001)));
     world.now_ms = 1_000_001;
     assert_eq!(of(&world, &yes).state, TallyState::Expired);
     assert_eq!(of(&world, &[]).state, TallyState::Expired);
