@@ -24,6 +24,7 @@ use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{Cid, ModuleName, ObjectId, RepoPath};
 use crate::domain::module::{Discovery, Module};
 use crate::domain::snapshot::Snapshot;
+use crate::domain::state::State;
 use crate::domain::task::{Left, Untouched};
 use crate::domain::upgrade::Upgrade;
 pub use crate::domain::upgrade::{Relation, UpstreamAnswer};
@@ -248,18 +249,18 @@ pub trait Superproject: Sync {
     /// When the repository cannot be read.
     fn newest_landed(&self) -> PortResult<Option<(ObjectId, Vec<u8>)>>;
 
-    /// The members document that this repository's first operator trusted, remembered beside the
-    /// repository itself: another state directory does not bring other members. `None` when there is none.
+    /// The documents that this repository's operator trusted first, remembered beside the repository
+    /// itself: another state directory does not bring other rules. `None` when there are none.
     ///
     /// # Errors
-    /// When it cannot be read.
-    fn trusted(&self) -> PortResult<Option<Cid>>;
+    /// When they cannot be read.
+    fn trusted(&self) -> PortResult<Option<FirstTrusted>>;
 
-    /// Remember it, durably.
+    /// Remember them, durably.
     ///
     /// # Errors
-    /// Integrity when another one is remembered; input/output failures.
-    fn remember_trusted(&self, members: &Cid) -> PortResult<()>;
+    /// Integrity when others are remembered; input/output failures.
+    fn remember_trusted(&self, first: FirstTrusted) -> PortResult<()>;
 
     /// What forbids applying these edits now, each a sentence with what to do; empty when nothing does.
     ///
@@ -410,6 +411,15 @@ pub trait ModuleSources: FlakeSources {
     fn hash(&self, module: &Module, commit: ObjectId) -> Result<NarHash, SourceError>;
 }
 
+/// The documents that were trusted first, by identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstTrusted {
+    /// Who decides.
+    pub members: Cid,
+    /// By which rules.
+    pub policy: Cid,
+}
+
 /// The journal's writing side: one writer at a time.
 pub trait Journal {
     /// Append one entry, durably: when this returns, the entry survives power loss.
@@ -447,6 +457,13 @@ pub trait Journal {
     /// # Errors
     /// Input/output failures.
     fn line_id(&self, seq: u64) -> PortResult<Option<Cid>>;
+
+    /// What the entries add up to, read from the first one on and never from a cache: what whoever acts
+    /// rests on.
+    ///
+    /// # Errors
+    /// Integrity when the chain does not hold, or does not end where we stand; input/output failures.
+    fn proven(&self) -> PortResult<State>;
 
     /// Why everything is held, as of the newest entry that was appended here: with everything that
     /// others appended before it. Whoever acts looks after the entry that says so.

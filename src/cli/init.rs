@@ -26,7 +26,7 @@ use crate::domain::governance::members::{Members, workspace_id};
 use crate::domain::id::{Cid, ObjectId};
 use crate::domain::policy::Policy;
 use crate::ops::{govern, trust};
-use crate::ports::{PortError, Repository as _, Superproject};
+use crate::ports::{FirstTrusted, PortError, Repository as _, Superproject};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -240,8 +240,14 @@ pub(super) fn found(
     let members = Members { heal, ..trust::founding(workspace, &wanted)? };
     let document =
         members.cid().map_err(|error| PortError::failed("cannot write down who decides").because(error))?;
-    superproject.remember_trusted(&document)?;
-    trust::trust(&mut journal, &state, &members, &Policy::default())?;
+    let policy = Policy::default();
+    let adopted = policy
+        .cid()
+        .map_err(|error| PortError::failed("cannot write down by which rules is decided").because(error))?;
+    // A policy that was adopted before a crash is kept.
+    let first = FirstTrusted { members: document, policy: state.policy.unwrap_or(adopted) };
+    superproject.remember_trusted(first)?;
+    trust::trust(&mut journal, &state, &members, &policy)?;
     Ok(made)
 }
 

@@ -38,6 +38,9 @@ pub struct State {
     /// The first members document that was ever in force here.
     #[serde(default)]
     pub first_members: Option<Cid>,
+    /// The first policy that was ever in force here.
+    #[serde(default)]
+    pub first_policy: Option<Cid>,
     /// The policy in force.
     pub policy: Option<Cid>,
     /// Every proposal.
@@ -266,6 +269,7 @@ impl State {
                 self.enacted(seq, *enacts);
             }
             Event::PolicyAdopted { policy, enacts, .. } => {
+                self.first_policy.get_or_insert(*policy);
                 self.policy = Some(*policy);
                 self.enacted(seq, *enacts);
             }
@@ -433,6 +437,12 @@ impl State {
             // The caller gives only the above.
             _ => {}
         }
+    }
+
+    /// The members document and the policy that were in force first.
+    #[must_use]
+    pub fn first_trusted(&self) -> Option<(Cid, Cid)> {
+        Some((self.first_members?, self.first_policy?))
     }
 
     /// Whether people decided for a proposal by the rules in force, and it waits to be applied: nothing

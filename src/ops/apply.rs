@@ -84,6 +84,9 @@ pub enum Mode {
 /// Approvals missing, refused, or integrity as [`govern::certify`], integrity when a heal does not rest on what the journal says; busy when another git holds the
 /// index; failed when it is over, derives to another change on HEAD, or something forbids it now.
 pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -> PortResult<Applied> {
+    // What we believe of the journal comes from a cache; what is acted on comes from the journal itself.
+    let proven = recover::proven(&*world.journal, state)?;
+    let state = &proven;
     recover::check_landed(&*world.journal, world.superproject, state)?;
     let case = govern::case(&*world.journal, state, id)?;
     must_be_open(&case)?;

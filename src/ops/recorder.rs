@@ -54,6 +54,10 @@ impl Journal for Recorder<'_> {
         self.inner.line_id(seq)
     }
 
+    fn proven(&self) -> PortResult<State> {
+        self.inner.proven()
+    }
+
     fn stopped(&self) -> Option<String> {
         self.inner.stopped()
     }

@@ -16,7 +16,8 @@ use crate::domain::proposal::{Purpose, Stage};
 use crate::domain::state::{OpenApply, State};
 use crate::ops::authority;
 use crate::ports::{
-    FailureKind, Journal, Landing, LandingState, PortError, PortResult, Repository, Superproject,
+    FailureKind, FirstTrusted, Journal, Landing, LandingState, PortError, PortResult, Repository,
+    Superproject,
 };
 
 /// The trailer of an applied commit that names its proposal.
@@ -73,8 +74,11 @@ pub struct Workspace<'a> {
 pub fn recover(journal: &mut dyn Journal, state: &State, workspace: Workspace<'_>) -> PortResult<Recovered> {
     check_landed(journal, workspace.superproject, state)?;
     let mut recovered = Recovered::default();
-    if let Some(open) = &state.open_apply {
-        recovered.apply = Some(close_apply(journal, state, workspace, open)?);
+    if state.open_apply.is_some() {
+        let proven = proven(journal, state)?;
+        if let Some(open) = &proven.open_apply {
+            recovered.apply = Some(close_apply(journal, &proven, workspace, open)?);
+        }
     }
     if let Some(started) = state.open_cycle {
         journal.append(
@@ -251,17 +255,34 @@ pub fn check_landed(journal: &dyn Journal, superproject: &dyn Superproject, stat
     if known { Ok(()) } else { Err(wrong("which it never applied".to_owned())) }
 }
 
+/// What the journal itself adds up to, entry by entry, for whoever acts: what is kept of it between two
+/// runs is a cache, and lies where others may write. What the configuration holds is held in it, too.
+///
+/// # Errors
+/// As [`Journal::proven`].
+pub(super) fn proven(journal: &dyn Journal, believed: &State) -> PortResult<State> {
+    let mut proven = journal.proven()?;
+    for (module, reason) in &believed.holds {
+        proven.holds.entry(module.clone()).or_insert_with(|| reason.clone());
+    }
+    Ok(proven)
+}
+
 /// Check that the members that decide here came of those that this repository's operator trusted first.
 ///
 /// # Errors
 /// Integrity when they did not: then this is another state directory, or another journal in its place.
 pub fn check_trusted(superproject: &dyn Superproject, state: &State) -> PortResult<()> {
-    let (Some(known), Some(ours)) = (superproject.trusted()?, state.first_members) else { return Ok(()) };
+    let (Some(known), Some((members, policy))) = (superproject.trusted()?, state.first_trusted()) else {
+        return Ok(());
+    };
+    let ours = FirstTrusted { members, policy };
     if known == ours {
         return Ok(());
     }
+    let what = if known.members == ours.members { "policy" } else { "members document" };
     Err(PortError::failed(format!(
-        "cannot trust the journal: its first members document is {ours}, and this repository's operator trusted {known}"
+        "cannot trust the journal: it began with another {what} than the one that this repository's operator trusted"
     ))
     .kind(FailureKind::Integrity)
     .hint("nothing was changed; name the right state directory with --state-dir"))
@@ -355,13 +376,16 @@ mod tests {
         fn line_id(&self, _: u64) -> PortResult<Option<Cid>> {
             Ok(None)
         }
+        fn proven(&self) -> PortResult<State> {
+            Ok(State::default())
+        }
         fn stopped(&self) -> Option<String> {
             None
         }
     }
 
     /// A superproject in which one commit was landed, or none.
-    struct Landed(Option<&'static str>, Option<Cid>);
+    struct Landed(Option<&'static str>, Option<FirstTrusted>);
 
     fn unasked<T>() -> PortResult<T> {
         Err(PortError::failed("this is not asked here"))
@@ -411,10 +435,10 @@ mod tests {
             let id = ObjectId::from_bytes(&[1; 20]).unwrap();
             Ok(self.0.map(|message| (id, message.as_bytes().to_vec())))
         }
-        fn trusted(&self) -> PortResult<Option<Cid>> {
+        fn trusted(&self) -> PortResult<Option<FirstTrusted>> {
             Ok(self.1)
         }
-        fn remember_trusted(&self, _: &Cid) -> PortResult<()> {
+        fn remember_trusted(&self, _: FirstTrusted) -> PortResult<()> {
             unasked()
         }
         fn obstacles(&self, _: ObjectId, _: &[PathEdit]) -> PortResult<Vec<String>> {
@@ -444,11 +468,16 @@ mod tests {
             assert_eq!(error.kind, FailureKind::Integrity, "{message}");
         }
         check_landed(&Remembering::default(), &Landed(None, None), &State::default()).unwrap();
-        let (ours, theirs) = (Cid::of(b"ours"), Cid::of(b"theirs"));
-        let state = State { first_members: Some(ours), ..State::default() };
+        let ours = FirstTrusted { members: Cid::of(b"members"), policy: Cid::of(b"policy") };
+        let (first_members, first_policy) = (Some(ours.members), Some(ours.policy));
+        let state = State { first_members, first_policy, ..State::default() };
         check_landed(&Remembering::default(), &Landed(None, Some(ours)), &state).unwrap();
-        let error = check_landed(&Remembering::default(), &Landed(None, Some(theirs)), &state).unwrap_err();
-        assert_eq!(error.kind, FailureKind::Integrity);
+        let other = Cid::of(b"other");
+        for theirs in [FirstTrusted { members: other, ..ours }, FirstTrusted { policy: other, ..ours }] {
+            let error =
+                check_landed(&Remembering::default(), &Landed(None, Some(theirs)), &state).unwrap_err();
+            assert_eq!(error.kind, FailureKind::Integrity);
+        }
     }
 
     #[test]

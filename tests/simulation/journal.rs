@@ -141,6 +141,10 @@ impl Journal for Writer<'_> {
         Ok(entries.remove(0))
     }
 
+    fn proven(&self) -> PortResult<State> {
+        locked(self.disk).fold().cloned().map_err(PortError::failed)
+    }
+
     fn stopped(&self) -> Option<String> {
         self.state.stopped.clone()
     }

@@ -14,7 +14,7 @@ use lambda_os::domain::flake::nix_reader::{self, InputSpec};
 use lambda_os::domain::flake::reference::FlakeRef;
 use lambda_os::domain::flake::relock::{Request, Update, relock};
 use lambda_os::domain::history::{History, HistoryLimits};
-use lambda_os::domain::id::{Cid, ObjectId, ProposalId, RepoPath};
+use lambda_os::domain::id::{ObjectId, ProposalId, RepoPath};
 use lambda_os::domain::module::{Discovery, Module};
 use lambda_os::domain::snapshot::{
     Ahead, Change, ChangeKind, Engine, ModuleState, Operation, Snapshot, SubmoduleChange, SuperprojectState,
@@ -23,8 +23,8 @@ use lambda_os::domain::snapshot::{
 use lambda_os::domain::upgrade::{Relation, UpstreamAnswer};
 use lambda_os::domain::url::RepoIdentity;
 use lambda_os::ports::{
-    Clock, Contents, DetectOptions, FailureKind, Landed, Landing, LandingState, ModuleSources, PortError,
-    PortResult, Repository, SnapshotOptions, Sources, Superproject, Upstream as Answer,
+    Clock, Contents, DetectOptions, FailureKind, FirstTrusted, Landed, Landing, LandingState, ModuleSources,
+    PortError, PortResult, Repository, SnapshotOptions, Sources, Superproject, Upstream as Answer,
 };
 
 use super::fault::{Call, Faults, locked};
@@ -345,11 +345,11 @@ impl Superproject for Machine {
         })
     }
 
-    fn trusted(&self) -> PortResult<Option<Cid>> {
+    fn trusted(&self) -> PortResult<Option<FirstTrusted>> {
         Ok(None)
     }
 
-    fn remember_trusted(&self, _: &Cid) -> PortResult<()> {
+    fn remember_trusted(&self, _: FirstTrusted) -> PortResult<()> {
         Ok(())
     }
 

@@ -11,10 +11,11 @@ use super::landing::{self, Lander};
 use super::refs;
 use crate::adapters::durable::{self, Durability, WriteError};
 use crate::domain::change::{PathContent, PathEdit};
-use crate::domain::id::{Cid, ObjectId, RepoPath};
+use crate::domain::id::{ObjectId, RepoPath};
 use crate::domain::module::Module;
 use crate::ports::{
-    FailureKind, Landed, Landing, LandingState, PortError, PortResult, SnapshotOptions, Superproject,
+    FailureKind, FirstTrusted, Landed, Landing, LandingState, PortError, PortResult, SnapshotOptions,
+    Superproject,
 };
 
 impl GitRepository {
@@ -69,16 +70,26 @@ pub(super) fn not_written(what: &str, path: &Path, error: WriteError) -> PortErr
     workspace_error(attempted, error.into())
 }
 
-/// Which members document this repository's first operator trusted, in the git common directory.
+/// Which documents this repository's first operator trusted, in the git common directory.
 const TRUSTED: &str = "lambda-os/trusted";
 
-fn other_trusted(path: &Path, known: &Cid) -> PortError {
-    PortError::failed(format!("this repository's operator trusted the members document {known} first"))
-        .kind(FailureKind::Integrity)
-        .hint(format!(
-            "name the state directory that it is in with --state-dir; to begin anew on purpose, remove {}",
-            files::shown(path)
-        ))
+/// Two lines: the members document, then the policy.
+fn first_trusted(written: &str) -> Option<FirstTrusted> {
+    let mut lines = written.lines();
+    let first = FirstTrusted { members: lines.next()?.parse().ok()?, policy: lines.next()?.parse().ok()? };
+    lines.next().is_none().then_some(first)
+}
+
+fn other_trusted(path: &Path, known: &FirstTrusted) -> PortError {
+    let FirstTrusted { members, policy } = known;
+    PortError::failed(format!(
+        "this repository's operator trusted the members document {members} with the policy {policy} first"
+    ))
+    .kind(FailureKind::Integrity)
+    .hint(format!(
+        "name the state directory that it is in with --state-dir; to begin anew on purpose, remove {}",
+        files::shown(path)
+    ))
 }
 
 impl Superproject for GitRepository {
@@ -134,25 +145,24 @@ impl Superproject for GitRepository {
         self.ask(read).map_err(cannot("cannot read the newest applied commit".to_owned()))
     }
 
-    fn trusted(&self) -> PortResult<Option<Cid>> {
+    fn trusted(&self) -> PortResult<Option<FirstTrusted>> {
         let path = self.common_dir().join(TRUSTED);
         let cannot = || PortError::failed(format!("cannot read {}", files::shown(&path)));
         match std::fs::read_to_string(&path) {
-            Ok(written) => match written.trim_end().parse() {
-                Ok(members) => Ok(Some(members)),
-                Err(_) => {
-                    Err(cannot().kind(FailureKind::Integrity).hint("it is no identity of a members document"))
-                }
-            },
+            Ok(written) => first_trusted(&written).map(Some).ok_or_else(|| {
+                cannot()
+                    .kind(FailureKind::Integrity)
+                    .hint("it does not hold the identities of a members document and a policy")
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(cannot().because(error)),
         }
     }
 
-    fn remember_trusted(&self, members: &Cid) -> PortResult<()> {
+    fn remember_trusted(&self, first: FirstTrusted) -> PortResult<()> {
         let path = self.common_dir().join(TRUSTED);
         match self.trusted()? {
-            Some(known) if known == *members => return Ok(()),
+            Some(known) if known == first => return Ok(()),
             Some(known) => return Err(other_trusted(&path, &known)),
             None => {}
         }
@@ -161,8 +171,8 @@ impl Superproject for GitRepository {
         if let Some(directory) = path.parent() {
             disk.create_dir(directory).map_err(failed)?;
         }
-        let line = format!("{members}\n");
-        durable::write_file(disk, &path, line.as_bytes(), Durability::Synced)
+        let written = format!("{}\n{}\n", first.members, first.policy);
+        durable::write_file(disk, &path, written.as_bytes(), Durability::Synced)
             .map_err(|error| failed(std::io::Error::from(error)))
     }
 

@@ -14,7 +14,7 @@ use crate::domain::audit::entry::{Entry, VERSION};
 use crate::domain::event::Event;
 use crate::domain::id::Cid;
 use crate::domain::state::State;
-use crate::ports::{Clock, Journal, PortError, PortResult};
+use crate::ports::{Clock, FailureKind, Journal, PortError, PortResult};
 
 /// The cache is also renewed after this many entries, not only at the end.
 const KEEP_EVERY: u64 = 4096;
@@ -366,6 +366,21 @@ impl Journal for JournalWriter<'_> {
 
     fn load(&self, cid: &Cid) -> PortResult<Option<Vec<u8>>> {
         objects::load(&self.directory, cid)
+    }
+
+    fn proven(&self) -> PortResult<State> {
+        let mut place = Place::default();
+        place.advance(&self.path, &self.file, &[])?;
+        if place.head == self.place.head {
+            return Ok(place.state);
+        }
+        // Another process appended meanwhile: what we know is its beginning.
+        let known = self.place.head.map_or(Ok(None), |head| self.line_id(head.seq))?;
+        if known == self.place.head.map(|head| head.cid) {
+            return Ok(place.state);
+        }
+        Err(PortError::failed(format!("the journal {} is another one now", shown(&self.path)))
+            .kind(FailureKind::Integrity))
     }
 
     fn stopped(&self) -> Option<String> {
