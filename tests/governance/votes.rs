@@ -90,17 +90,30 @@ fn what_cannot_be_one_change_is_not_combined_and_nothing_is_signed() {
 fn a_rejection_ends_it_and_the_reason_stays() {
     let world = World::proposing(&[]);
     let id = world.proposals().remove(0);
-    world.ok(&["proposal", "approve", &id]);
     world.run(&["proposal", "reject", &id, "--reason", "too \u{202e}early"]).failed(2, "reason:");
     let said = world.ok(&["proposal", "reject", &id, "--reason", "too early", "--json"]).json();
     assert_eq!(said["ballots"][0]["tally"]["state"], "rejected");
-    assert_eq!(said["ballots"][0]["seq"], 2, "it takes the place of the approval");
     let closed = world.entries("proposal.closed");
     assert_eq!(closed.len(), 1);
     assert_eq!(closed[0]["body"]["outcome"], "rejected");
     assert_eq!(closed[0]["body"]["reason"], "rejected by operator (too early)");
     assert!(!world.proposals().contains(&id));
     world.run(&["proposal", "approve", &id]).failed(1, "is not open any more");
+    world.audited();
+}
+
+#[test]
+fn what_was_certified_is_repealed_by_no_later_word_but_can_be_withdrawn() {
+    let world = World::proposing(&[]);
+    let id = world.proposals().remove(0);
+    world.ok(&["proposal", "approve", &id]);
+    let late = world.ok(&["proposal", "reject", &id, "--reason", "I was wrong"]);
+    assert!(late.stdout.contains("proposal withdraw"), "{}", late.stdout);
+    assert!(world.proposals().contains(&id));
+    let shown = world.ok(&["proposal", "show", &id, "--json"]).json();
+    assert_eq!(shown["tally"]["state"], "approved");
+    world.ok(&["proposal", "withdraw", &id, "--reason", "I was wrong"]);
+    assert!(!world.proposals().contains(&id));
     world.audited();
 }
 

@@ -166,7 +166,10 @@ fn said(shown: &Shown) -> String {
         let _ = write!(said, " ({} of {threshold} approvals)", tally.approving);
     }
     said.push('\n');
-    if tally.state == TallyState::Approved {
+    if tally.state == TallyState::Approved && !matches!(shown.choice, Choice::Approve | Choice::Veto) {
+        said.push_str("it was certified before: this is kept, and repeals nothing\n");
+        let _ = writeln!(said, "next: lambda-os proposal withdraw {id}");
+    } else if tally.state == TallyState::Approved {
         let _ = writeln!(said, "next: lambda-os proposal apply {id}");
     }
     said
