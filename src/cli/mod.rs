@@ -32,6 +32,7 @@ mod outdated;
 mod pin;
 mod place;
 mod plan;
+mod policy;
 mod proposal;
 mod propose;
 mod report;
@@ -130,6 +131,8 @@ pub enum Command {
     Pin(pin::Args),
     /// Check and remake a flake's lock as Nix does, from sources on this machine
     Lock(lock::Args),
+    /// Show and change the rules that judge proposals, and judge by them
+    Policy(policy::Args),
     /// Move a module's pin back to a revision that it was at, approve that, and apply it
     Rollback(rollback::Args),
     /// Freeze a module: it is not upgraded until unheld
@@ -211,6 +214,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Propose(args) => propose::run(global, args),
         Command::Pin(args) => pin::run(global, args),
         Command::Lock(args) => lock::run(global, args),
+        Command::Policy(args) => policy::run(global, args),
         Command::Rollback(args) => rollback::run(global, args),
         Command::Hold(args) => hold::hold(global, args),
         Command::Unhold(args) => hold::unhold(global, args),

@@ -8,10 +8,11 @@ use super::open::Open;
 use super::outdated::unknown_module;
 use super::show::{self, Paint};
 use super::{Exit, Failure, Global};
+use crate::adapters::journal::JournalReader;
 use crate::domain::graph::Graph;
 use crate::domain::id::ModuleName;
 use crate::domain::plan::{Plan, Step, Waiting};
-use crate::ops::{detect, order, pins, plan};
+use crate::ops::{detect, order, pins, plan, policy};
 use crate::ports::SnapshotOptions;
 
 /// Arguments.
@@ -45,7 +46,10 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let found = detect::detect(&open.sources, &seen.discovery, &seen.snapshot, &state, &options.detect);
     let graph = order::order(&seen.discovery, &seen.wiring);
     let checks = pins::pins(&seen.discovery, &seen.snapshot, &seen.wiring);
-    let plan = plan::plan(&seen.snapshot, &graph, &found.upgrades, &checks, &options.plan);
+    let (journal, now) = (JournalReader::open(&open.state_dir)?, policy::now(&state, &open.clock));
+    let modules = &seen.discovery.modules;
+    let aimed = policy::aim(&journal, &open.sources, modules, &state, &found.upgrades, now)?;
+    let plan = plan::plan(&seen.snapshot, &graph, &aimed, &checks, &options.plan);
     let exit = if args.exit_code && !plan.steps.is_empty() { Exit::Changes } else { Exit::Ok };
     let name = match &args.module {
         None => None,

@@ -11,7 +11,7 @@ mod diff;
 mod exchange;
 mod list;
 mod page;
-mod resolve;
+pub(super) mod resolve;
 mod show;
 mod signer;
 pub(super) mod vote;

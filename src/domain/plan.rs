@@ -222,6 +222,7 @@ impl Known<'_> {
                         }
                         _ => return None,
                     },
+                    Status::Behind => "is behind, and has nowhere to go yet".to_owned(),
                     status => is(status),
                 },
             };
@@ -250,9 +251,8 @@ impl Known<'_> {
             (Status::Behind, Some(stop)) => {
                 waits(Some(stop.by.clone()), format!("waits for {}, which {}", stop.by, stop.why))
             }
-            (Status::Behind, None) => {
-                waits(None, "it is behind, and no revision to move to is known".to_owned())
-            }
+            // Whoever aimed it said why there is none.
+            (Status::Behind, None) => waits(None, upgrade.reason.clone()),
             (Status::UpToDate, _) => match self.pins.get(name) {
                 Some(pin) if pin.verdict == Coherence::Incoherent => {
                     waits(None, format!("it is up to date, and its places disagree: {}", pin.sentence))

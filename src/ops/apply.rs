@@ -206,7 +206,7 @@ fn permitted(
     }
     let now = policy::now(state, world.clock);
     let World { superproject, sources, commands, .. } = *world;
-    let site = Site { superproject, sources, modules, commands, snapshot: None };
+    let site = Site { superproject, sources, modules, commands, snapshot: None, upgrades: &[] };
     policy::gate(site, world.journal, state, case, derived, now)
 }
 
@@ -224,7 +224,7 @@ fn denied(
     let rules = govern::rules(&*world.journal, state)?;
     let now = policy::now(state, world.clock);
     let World { superproject, sources, commands, .. } = *world;
-    let site = Site { superproject, sources, modules, commands, snapshot: None };
+    let site = Site { superproject, sources, modules, commands, snapshot: None, upgrades: &[] };
     let findings = policy::look(site, state, &rules, case, derived, now)?;
     Ok(policy::denials(&findings).into_iter().map(|why| format!("the policy denies it: {why}")).collect())
 }

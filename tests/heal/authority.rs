@@ -1,8 +1,14 @@
 //! Nothing is healed on the strength of a certificate that does not hold.
 
+use lambda_os::adapters::clock::SystemClock;
 use lambda_os::adapters::durable::RealDisk;
+use lambda_os::adapters::journal::JournalWriter;
+use lambda_os::domain::event::Event;
 use lambda_os::domain::heal::Reason;
-use lambda_os::ports::FailureKind;
+use lambda_os::domain::id::{ModuleName, ObjectId};
+use lambda_os::domain::policy::Policy;
+use lambda_os::domain::policy::rules::{Rules, SecurityFloor};
+use lambda_os::ports::{FailureKind, Journal as _};
 
 use crate::support::faulty::{Fault, Faulty};
 use crate::support::temp_dir;
@@ -76,4 +82,39 @@ fn a_module_that_is_held_meanwhile_is_not_healed_by_going_on() {
     world.ok(&["unhold", &name]);
     world.healed();
     world.assert_sound();
+}
+
+#[test]
+fn a_heal_never_goes_below_the_floor_that_the_policy_states() {
+    let mut world = World::small();
+    let name = world.modules[0].clone();
+    world.cycle();
+    let good = world.pin(&name);
+    let bad = world.upgrade(&name, "broken: one");
+    // The good pin lacks what the floor has.
+    adopt_floor(&world, &name, bad);
+    let head = world.head();
+    let outcome = world.cycle();
+    let reason = World::reason(&outcome, &name);
+    assert!(
+        matches!(&reason, Reason::BelowFloor { reason } if reason.contains("security floor")),
+        "{reason:?}"
+    );
+    assert_eq!((world.head(), world.pin(&name)), (head, bad));
+    // One that the good pin holds is none in its way.
+    adopt_floor(&world, &name, good);
+    world.healed();
+    assert_eq!(world.pin(&name), good);
+    world.assert_sound();
+}
+
+/// From here on the policy has this floor.
+fn adopt_floor(world: &World, name: &str, floor: ObjectId) {
+    let rule = SecurityFloor { modules: [(ModuleName::new(name), floor)].into(), ..SecurityFloor::default() };
+    let rules = Rules { security_floor: Some(rule), ..Rules::default() };
+    let policy = Policy { rules, ..Policy::default() };
+    let mut journal = JournalWriter::open(&world.state_dir(), &SystemClock).expect("a journal");
+    let policy = journal.store(&policy.to_canonical().expect("canonical")).expect("stored");
+    let adopted = Event::PolicyAdopted { policy, enacts: None, certificate: None };
+    journal.append("policy", &adopted).expect("adopted");
 }

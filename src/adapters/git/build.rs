@@ -11,6 +11,9 @@
 
 pub(super) mod loose;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use sha1::Digest as _;
 
 use super::checkout::Opened;
@@ -94,6 +97,38 @@ pub(super) fn content(opened: &Opened, commit: ObjectId, path: &RepoPath) -> Rea
             Ok(Some(PathContent::File { executable: entry.mode == 0o100_755, content }))
         }
     }
+}
+
+/// The gitlinks at these paths of a commit; each tree on the way is read once. What stands there instead,
+/// or above it, is none.
+pub(super) fn gitlinks(
+    opened: &Opened,
+    commit: ObjectId,
+    paths: &[&RepoPath],
+) -> Read<Vec<Option<ObjectId>>> {
+    let mut trees: BTreeMap<ObjectId, BTreeMap<Vec<u8>, (u32, ObjectId)>> = BTreeMap::new();
+    let root = root_of(&opened.objects, commit)?;
+    let mut one = |path: &RepoPath| {
+        check_path(path)?;
+        let mut at = (MODE_TREE, root);
+        for component in path.as_bytes().split(|byte| *byte == b'/') {
+            if at.0 != MODE_TREE {
+                return Ok(None);
+            }
+            let entries = match trees.entry(at.1) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let read = read_tree(&opened.objects, at.1)?;
+                    let entries = read.into_iter().map(|entry| (entry.name, (entry.mode, entry.id)));
+                    new.insert(entries.collect())
+                }
+            };
+            let Some(found) = entries.get(component) else { return Ok(None) };
+            at = *found;
+        }
+        Ok((at.0 == MODE_GITLINK).then_some(at.1))
+    };
+    paths.iter().map(|path| one(path)).collect()
 }
 
 /// The tree that `base` gives with these edits.

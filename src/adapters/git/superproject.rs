@@ -99,13 +99,7 @@ impl Superproject for GitRepository {
     }
 
     fn gitlinks(&self, commit: ObjectId, paths: &[&RepoPath]) -> PortResult<Vec<Option<ObjectId>>> {
-        let one = |opened: &Opened, path: &RepoPath| {
-            Ok(match build::content(opened, commit, path)? {
-                Some(PathContent::Gitlink(id)) => Some(id),
-                _ => None,
-            })
-        };
-        self.ask(|opened| paths.iter().map(|path| one(opened, path)).collect()).map_err(cannot(format!(
+        self.ask(|opened| build::gitlinks(opened, commit, paths)).map_err(cannot(format!(
             "cannot read the gitlinks of the superproject's commit {}",
             commit.short()
         )))

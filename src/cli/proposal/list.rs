@@ -46,6 +46,10 @@ struct Row<'a> {
     ballots: usize,
     supersedes: Option<ProposalId>,
     notes: &'a [String],
+    /// Why the policy denies it; empty when it does not, or was not asked yet.
+    denied: &'a [String],
+    /// Whether a rule of the policy asks for a person's look.
+    review: bool,
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
@@ -76,6 +80,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
                 ballots: record.ballots.len(),
                 supersedes: record.supersedes,
                 notes: &record.notes,
+                denied: record.judged.as_ref().map_or(&[], |judged| &judged.denied),
+                review: record.judged.as_ref().is_some_and(|judged| judged.review),
             })
             .collect();
         return show::json(&Report { schema: "lambda-os/proposal-list/v1", proposals });
@@ -93,7 +99,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         .map(|(id, record)| {
             vec![
                 id.short(),
-                decided.get(id).copied().unwrap_or_else(|| word(&record.stage)).to_owned(),
+                decided.get(id).copied().unwrap_or_else(|| word(&record.stage)).to_owned() + denied(record),
                 record.track.as_str().to_owned(),
                 show::stretch(now.saturating_sub(record.made_wall_ms)),
                 pins(record),
@@ -117,6 +123,12 @@ fn decided(open: &Open, state: &State) -> Result<BTreeMap<ProposalId, &'static s
             Ok((*id, if tally.state == TallyState::Pending { "open" } else { tally.state.as_str() }))
         })
         .collect()
+}
+
+/// That the policy denies an open proposal.
+fn denied(record: &ProposalRecord) -> &'static str {
+    let denied = record.judged.as_ref().is_some_and(|judged| !judged.denied.is_empty());
+    if denied && record.stage == Stage::Open { ", denied" } else { "" }
 }
 
 /// The state of a proposal in one word.

@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 
 use super::list;
 use super::show::{Shown, Upstream};
+use crate::cli::policy::check;
 use crate::cli::show::{self, Paint};
 use crate::domain::change::{Edit, FileDelta, PinDelta};
-use crate::domain::governance::tally::TallyState;
+use crate::domain::governance::tally::{Narrower, TallyState};
 use crate::domain::history::{FileChange, History};
 use crate::domain::id::ModuleName;
+use crate::domain::policy::Severity;
 use crate::domain::proposal::{ProposalRecord, Stage};
 use crate::domain::text;
 
@@ -77,11 +79,26 @@ pub(super) fn what_it_is(shown: &Shown, paint: Paint) -> String {
     }
     heading(&mut said, paint, "what is known of it");
     said.push_str(&indented(&verification(shown, paint)));
-    said.push_str("  policy findings: none; this version has no policy rules\n");
+    said.push_str(&indented(&judged(shown, paint)));
     for note in &record.notes {
         let _ = writeln!(said, "  {}", paint.warn(&format!("note: {}", text::inert(note))));
     }
     said
+}
+
+/// What the policy's rules found, and whether that is about the tree as it is now.
+fn judged(shown: &Shown, paint: Paint) -> String {
+    let (Some(findings), Some(judged)) = (&shown.findings, &shown.record.judged) else {
+        return "policy: not judged; lambda-os policy explain lists the rules that there are\n".to_owned();
+    };
+    let verdict = match findings.first().map(|finding| finding.severity) {
+        None => paint.good("nothing found"),
+        Some(Severity::Deny) => paint.bad("denied"),
+        Some(Severity::Review) => paint.warn("needs a person's look"),
+        Some(Severity::Warn) => paint.warn("to be known"),
+    };
+    let old = if judged.tree == shown.record.tree { "" } else { ", about the tree that it was before" };
+    format!("policy: {verdict}{old}\n{}", check::findings(findings, paint))
 }
 
 /// What verification says of it, and for each module with which evidence.
@@ -237,6 +254,11 @@ fn decision(shown: &Shown) -> String {
         }
         (None, None) => format!("{}\n", tally.state.as_str()),
     };
+    for narrowing in &tally.narrowed {
+        let verb = if narrowing.verdict == Narrower::Reject { "rejected" } else { "held up" };
+        let by = narrowing.by.as_str();
+        let _ = writeln!(said, "  {verb} by {by}: {}", text::inert(&narrowing.reason));
+    }
     for ballot in &tally.counted {
         let voter = text::word(&ballot.voter);
         let _ =

@@ -17,7 +17,7 @@ const SHORTEST: usize = 4;
 ///
 /// # Errors
 /// Usage: none or several are meant.
-pub(super) fn resolve(wanted: &str, proposals: &Proposals) -> Result<ProposalId, Failure> {
+pub(in crate::cli) fn resolve(wanted: &str, proposals: &Proposals) -> Result<ProposalId, Failure> {
     let module = ModuleName::new(wanted);
     let about: Vec<(&ProposalId, &ProposalRecord)> = proposals
         .iter()

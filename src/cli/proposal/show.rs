@@ -16,9 +16,10 @@ use crate::domain::governance::tally::Tally;
 use crate::domain::health::Claims;
 use crate::domain::history::{History, HistoryLimits};
 use crate::domain::id::{ModuleName, ProposalId};
+use crate::domain::policy::Finding;
 use crate::domain::proposal::{ProposalRecord, Stage};
 use crate::domain::state::State;
-use crate::ops::{govern, order};
+use crate::ops::{govern, order, policy};
 use crate::ports::{Clock as _, FailureKind, PortError, SnapshotOptions, Sources as _};
 
 /// Arguments.
@@ -45,6 +46,8 @@ pub(super) struct Shown {
     pub(super) verified: bool,
     /// What was verified of it, module by module; absent when nothing was.
     pub(super) claims: Option<Claims>,
+    /// What the policy's rules found when it was judged last; absent when it was not.
+    pub(super) findings: Option<Vec<Finding>>,
     /// What the ballots add up to; absent when it is over, or nobody decides here yet.
     pub(super) tally: Option<Tally>,
     /// When it was looked at, Unix milliseconds.
@@ -116,6 +119,7 @@ pub(super) fn gather_of(
     };
     let record_is_verified = record.verified().is_some();
     let claims = claims(&JournalReader::open(&open.state_dir)?, &record)?;
+    let findings = policy::findings(&JournalReader::open(&open.state_dir)?, &record)?;
     Ok(Shown {
         tally,
         schema: "lambda-os/proposal-show/v1",
@@ -126,6 +130,7 @@ pub(super) fn gather_of(
         affects,
         verified: record_is_verified,
         claims,
+        findings,
         seen_wall_ms: open.clock.wall_ms(),
     })
 }

@@ -125,6 +125,19 @@ pub enum NarrowedBy {
     Members,
 }
 
+impl NarrowedBy {
+    /// The words that people see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "the policy",
+            Self::Program => "a program",
+            Self::Freeze => "a freeze",
+            Self::Members => "the members document",
+        }
+    }
+}
+
 /// How much it narrows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -97,7 +97,7 @@ pub struct ModuleFacts {
     /// How it stands to its upstream; only for a module that is judged.
     pub upstream: Option<UpstreamFacts>,
     /// When this revision, or one that holds it, was first seen at its upstream here: the journal's
-    /// checked time. Only for a module that is judged; `Ok(None)` when it never was.
+    /// checked time. Only for a pin that moves; `Ok(None)` when it never was.
     pub first_seen_ms: Known<Option<i64>>,
     /// How the revision stands to the floor of the policy; `None` without a floor.
     pub floor: Option<(ObjectId, Known<Relation>)>,

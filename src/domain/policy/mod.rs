@@ -263,7 +263,7 @@ mod tests {
         let short = String::from_utf8(bytes).unwrap().replace(r#","severity":"deny""#, "");
         assert_eq!(Policy::from_canonical(short.as_bytes()), Err(PolicyError::NotItsForm));
         for (slip, said) in [
-            ("v = 2\nmax_open = 1", "did you mean max_open_proposals?"),
+            ("v = 2\nmax_open_proposal = 1", "did you mean max_open_proposals?"),
             ("v = ", "not TOML"),
             ("{\"v\":2,\"v\":2}", "twice"),
         ] {

@@ -21,7 +21,7 @@ use crate::domain::drift::{Drift, DriftLimits};
 use crate::domain::event::Event;
 use crate::domain::id::{Cid, ModuleName, RepoPath};
 use crate::domain::ladder::Ladder;
-use crate::domain::module::{Discovery, Module};
+use crate::domain::module::Discovery;
 use crate::domain::pin::PinCheck;
 use crate::domain::plan::PlanLimits;
 use crate::domain::policy::facts::Command;
@@ -263,7 +263,10 @@ fn look(
     phases.end("order", format!("{} levels, {} cyclic components", graph.levels().len(), cycles.len()));
     goes_on(world)?;
 
-    let plan = plan::plan(&snapshot, &graph, &detection.upgrades, &checks, &options.plan);
+    let now = policy::now(&state, world.clock);
+    let (sources, modules) = (world.sources, &discovery.modules);
+    let aimed = policy::aim(&*world.journal, sources, modules, &state, &detection.upgrades, now)?;
+    let plan = plan::plan(&snapshot, &graph, &aimed, &checks, &options.plan);
     phases.end(
         "plan",
         format!(
@@ -289,7 +292,15 @@ fn look(
     let look = Look { candidates: candidates.as_ref(), ..look };
     let proposed = proposed(world, &mut state, look, options, phases)?;
     goes_on(world)?;
-    judged(world, &mut state, (&discovery.modules, &snapshot), options, phases)?;
+    let site = Site {
+        superproject: world.superproject,
+        sources: world.sources,
+        modules: &discovery.modules,
+        commands: &options.commands,
+        snapshot: Some(&snapshot),
+        upgrades: &detection.upgrades,
+    };
+    judged(world, &mut state, site, phases)?;
     let enactments = enacted(world, &mut state, &discovery, options)?;
     phases.end("enact", enact::summary(&enactments));
 
@@ -408,12 +419,9 @@ fn proposed(
 fn judged(
     world: &mut World<'_>,
     state: &mut State,
-    (modules, snapshot): (&[Module], &Snapshot),
-    options: &CycleOptions,
+    site: Site<'_>,
     phases: &mut Phases<'_>,
 ) -> PortResult<()> {
-    let (superproject, sources, commands) = (world.superproject, world.sources, &options.commands);
-    let site = Site { superproject, sources, modules, commands, snapshot: Some(snapshot) };
     let now = policy::now(state, world.clock);
     let stood = policy::stage(Stage { site, journal: world.journal, state, now, stop: world.stop })?;
     phases.end("policy", stood.line());

@@ -20,7 +20,7 @@ use crate::domain::policy::facts::{Facts, Known, Lately, ModuleFacts, Moved, Ups
 use crate::domain::policy::rules::{Asks, Rules};
 use crate::domain::state::State;
 use crate::domain::text;
-use crate::domain::upgrade::Relation;
+use crate::domain::upgrade::{Relation, Upgrade};
 use crate::ops::order::DEP_GRAPH;
 use crate::ops::recover::said;
 use crate::ports::{PortResult, Sources};
@@ -104,10 +104,7 @@ impl Grounds {
     }
 }
 
-/// The facts that the rules that ask in this way need.
-///
-/// # Errors
-/// When the superproject's objects cannot be read.
+/// The facts that the rules that ask in this way need. What cannot be read is in them as such.
 pub(super) fn gather(
     site: Site<'_>,
     grounds: &Grounds,
@@ -116,7 +113,7 @@ pub(super) fn gather(
     subject: Subject<'_>,
     now: Times,
     asks: Asks,
-) -> PortResult<Facts> {
+) -> Facts {
     let rules = &policy.rules;
     let needs = Needs::of(rules, asks);
     let result = Result_ { site, grounds, subject };
@@ -143,12 +140,13 @@ pub(super) fn gather(
     }
     let checkouts: BTreeMap<&ModuleName, Option<ObjectId>> =
         site.snapshot.iter().flat_map(|it| &it.modules).map(|module| (&module.name, module.head)).collect();
+    let known: BTreeMap<&ModuleName, &Upgrade> = site.upgrades.iter().map(|row| (&row.name, row)).collect();
     let kept = site.modules.iter().filter(|module| asks == Asks::Tree || is_judged(module));
     let modules = kept.map(|module| {
         let name = &module.name;
         let judged = is_judged(module);
         let revision = gitlinks.get(name).copied();
-        let look = Look { site, state, module, needs };
+        let look = Look { site, state, module, known: known.get(name).copied(), needs };
         ModuleFacts {
             name: name.clone(),
             path: module.path.clone(),
@@ -164,8 +162,8 @@ pub(super) fn gather(
             coherence: coherence.get(name).map(|check| (check.verdict, check.sentence.clone())),
             upstream: (judged && needs.upstream)
                 .then(|| look.upstream(revision, checkouts.get(name).copied().flatten())),
-            first_seen_ms: match revision.filter(|_| judged && needs.ages) {
-                Some(revision) => first_seen(site.sources, state, module, revision),
+            first_seen_ms: match moves.get(name).filter(|pin| needs.ages && pin.from != pin.to) {
+                Some(pin) => first_seen(site.sources, state, module, pin.to),
                 None => Ok(None),
             },
             floor: look.floor(rules, revision.filter(|_| judged && asks == Asks::Tree)),
@@ -173,7 +171,7 @@ pub(super) fn gather(
     });
     let modules = modules.collect();
     let (applied, moves) = state.seen.applied_within_a_day(now.checked_ms);
-    Ok(Facts {
+    Facts {
         change: subject.change.map(|change| change.facts.clone()),
         modules,
         wiring,
@@ -182,7 +180,7 @@ pub(super) fn gather(
         commands: site.commands.to_vec(),
         now,
         lately: Lately { applied, moves },
-    })
+    }
 }
 
 /// The commit with the change on it.
@@ -221,17 +219,6 @@ impl Result_<'_> {
     fn wiring(&self) -> Wiring {
         let mut wiring = Wiring::default();
         let mut unreadable = BTreeMap::new();
-        fn parsed<T, E: std::fmt::Display>(
-            path: &str,
-            content: Known<Option<Vec<u8>>>,
-            parse: impl FnOnce(&[u8]) -> Result<T, E>,
-            unreadable: &mut BTreeMap<String, String>,
-        ) -> Option<T> {
-            let read = content.and_then(|bytes| {
-                bytes.map(|bytes| parse(&bytes).map_err(|error| text::inert(&error.to_string()))).transpose()
-            });
-            read.map_err(|why| unreadable.insert(path.to_owned(), why)).ok().flatten()
-        }
         let read = |path: &str| self.file(&RepoPath::from(path));
         wiring.flake = parsed("flake.nix", read("flake.nix"), nix_reader::read, &mut unreadable);
         wiring.lock = parsed("flake.lock", read("flake.lock"), Lock::parse, &mut unreadable);
@@ -258,12 +245,27 @@ impl Result_<'_> {
     }
 }
 
+/// What a file says; nothing where none stands there, or where it cannot be read, and then why.
+fn parsed<T, E: std::fmt::Display>(
+    path: &str,
+    content: Known<Option<Vec<u8>>>,
+    parse: impl FnOnce(&[u8]) -> Result<T, E>,
+    unreadable: &mut BTreeMap<String, String>,
+) -> Option<T> {
+    let read = content.and_then(|bytes| {
+        bytes.map(|bytes| parse(&bytes).map_err(|error| text::inert(&error.to_string()))).transpose()
+    });
+    read.map_err(|why| unreadable.insert(path.to_owned(), why)).ok().flatten()
+}
+
 /// One module, looked at.
 #[derive(Clone, Copy)]
 struct Look<'a> {
     site: Site<'a>,
     state: &'a State,
     module: &'a Module,
+    /// How it stood to its upstream when that was looked at.
+    known: Option<&'a Upgrade>,
     needs: Needs,
 }
 
@@ -278,7 +280,9 @@ impl Look<'_> {
     fn upstream(&self, revision: Option<ObjectId>, checkout: Option<ObjectId>) -> UpstreamFacts {
         let seen = self.state.tips.get(&self.module.name);
         let tip = seen.map(|seen| seen.tip).filter(|_| self.needs.behind);
+        let known = self.known.filter(|row| row.from == revision && row.to == tip && tip.is_some());
         let behind = match (revision, tip) {
+            _ if known.is_some() => known.and_then(|row| row.behind),
             (Some(revision), Some(tip)) => match self.relation(true, revision, tip) {
                 Ok(Relation::Counted { behind, .. }) => Some(behind),
                 _ => None,

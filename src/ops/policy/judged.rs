@@ -16,7 +16,7 @@ use crate::domain::proposal::{ProposalRecord, Stage as Life};
 use crate::domain::state::State;
 use crate::domain::text;
 use crate::ops::govern::{self, Case, Rules};
-use crate::ops::propose::{Derived, derive_delta};
+use crate::ops::propose::{Derived, NotDerived, derive_delta};
 use crate::ports::{FailureKind, Journal, PortError, PortResult, Stored};
 
 /// Most reasons in an entry, and the most characters of one: an entry is one bounded line.
@@ -100,18 +100,15 @@ pub fn stage(stage: Stage<'_>) -> PortResult<Stood> {
         };
         let known = standing(&*journal, &case)?;
         let fresh = known.is_none();
-        let findings = match known {
-            Some(mut known) => {
-                known.extend(judge_world(site, grounds, state, &rules, &case, now)?);
-                known
-            }
-            None => match derived(site, &*journal, &case)? {
-                Some(derived) => judge_all(site, grounds, state, &rules, &case, &derived, now)?,
-                None => {
-                    stood.waiting += 1;
-                    continue;
-                }
-            },
+        let findings = if let Some(mut known) = known {
+            known.extend(judge_world(site, grounds, state, &rules, &case, now));
+            known
+        } else {
+            let Ok(derived) = derived(site, &*journal, &case)? else {
+                stood.waiting += 1;
+                continue;
+            };
+            judge_all(site, grounds, state, &rules, &case, &derived, now)
         };
         stood.judged += usize::from(fresh);
         let tree = case.record.tree;
@@ -147,11 +144,15 @@ pub fn findings(
     Ok(serde_json::from_slice(&bytes).ok())
 }
 
-/// The change on the commit that it was derived on last; `None` when it cannot be derived now.
-fn derived(site: Site<'_>, journal: &(impl Stored + ?Sized), case: &Case) -> PortResult<Option<Derived>> {
+/// The change on the commit that it was derived on last, or why it cannot be derived now.
+fn derived(
+    site: Site<'_>,
+    journal: &(impl Stored + ?Sized),
+    case: &Case,
+) -> PortResult<Result<Derived, NotDerived>> {
     if case.delta.document.is_some() {
         // The rules change, and nothing of the workspace.
-        return Ok(Some(Derived {
+        return Ok(Ok(Derived {
             delta: case.delta.clone(),
             change: case.record.change,
             edits: Vec::new(),
@@ -161,7 +162,7 @@ fn derived(site: Site<'_>, journal: &(impl Stored + ?Sized), case: &Case) -> Por
         }));
     }
     let Site { superproject, sources, modules, .. } = site;
-    Ok(derive_delta(superproject, sources, modules, journal, &case.delta, case.record.base)?.ok())
+    derive_delta(superproject, sources, modules, journal, &case.delta, case.record.base)
 }
 
 fn change_facts(case: &Case, derived: Option<&Derived>) -> ChangeFacts {
@@ -188,13 +189,13 @@ fn judge_all(
     case: &Case,
     derived: &Derived,
     now: Times,
-) -> PortResult<Vec<Finding>> {
+) -> Vec<Finding> {
     let facts = change_facts(case, Some(derived));
     let change = Some(Change { facts: &facts, pins: &derived.pins });
     let subject = Subject { edits: &derived.edits, change };
-    let mut findings = judge(site, grounds, state, &rules.policy, subject, now, Asks::Tree)?;
-    findings.extend(judge(site, grounds, state, &rules.policy, subject, now, Asks::World)?);
-    Ok(findings)
+    let mut findings = judge(site, grounds, state, &rules.policy, subject, now, Asks::Tree);
+    findings.extend(judge(site, grounds, state, &rules.policy, subject, now, Asks::World));
+    findings
 }
 
 /// What the rules find that the world changes. The tree need not be derived for it.
@@ -205,7 +206,7 @@ fn judge_world(
     rules: &Rules,
     case: &Case,
     now: Times,
-) -> PortResult<Vec<Finding>> {
+) -> Vec<Finding> {
     let facts = change_facts(case, None);
     let subject = Subject { edits: &[], change: Some(Change { facts: &facts, pins: &case.pins }) };
     judge(site, grounds, state, &rules.policy, subject, now, Asks::World)
@@ -314,11 +315,30 @@ pub fn gate(
         .hint(format!("lambda-os proposal show {id}; lambda-os policy explain RULE says what a rule is for")))
 }
 
+/// What the rules find in a proposal on the commit that it was derived on last; or why it cannot be derived
+/// there now. Nothing is journalled.
+///
+/// # Errors
+/// When the superproject's objects or the store cannot be read.
+pub fn look_at(
+    site: Site<'_>,
+    journal: &(impl Stored + ?Sized),
+    state: &State,
+    rules: &Rules,
+    case: &Case,
+    now: Times,
+) -> PortResult<Result<Vec<Finding>, NotDerived>> {
+    match derived(site, journal, case)? {
+        Ok(derived) => look(site, state, rules, case, &derived, now).map(Ok),
+        Err(why) => Ok(Err(why)),
+    }
+}
+
 /// What the rules find in a proposal as it is derived on the commit that its record names now. Nothing
 /// is journalled.
 ///
 /// # Errors
-/// As [`judge`].
+/// When the superproject's objects or the store cannot be read.
 pub fn look(
     site: Site<'_>,
     state: &State,
@@ -329,7 +349,7 @@ pub fn look(
 ) -> PortResult<Vec<Finding>> {
     let base = state.proposals.get(&case.id).map_or(case.record.base, |record| record.base);
     let grounds = Grounds::read(site, base)?;
-    let mut findings = judge_all(site, &grounds, state, rules, case, derived, now)?;
+    let mut findings = judge_all(site, &grounds, state, rules, case, derived, now);
     findings.sort();
     findings.dedup();
     Ok(findings)

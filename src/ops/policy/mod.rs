@@ -13,13 +13,15 @@
 //! changes ([`Asks::World`]) in every cycle; nothing is gathered that no rule asks for. A new need of a
 //! rule is a field of [`Facts`] and its place in `gather`.
 
+mod aim;
 mod floor;
 mod gather;
 mod judged;
 
+pub use aim::aim;
 pub use floor::above_the_floors;
 pub use gather::{Grounds, first_seen};
-pub use judged::{Stage, Stood, denials, findings, gate, look, narrowed, stage};
+pub use judged::{Stage, Stood, denials, findings, gate, look, look_at, narrowed, stage};
 
 use crate::domain::change::PathEdit;
 use crate::domain::governance::time::{Reading, Times};
@@ -30,6 +32,7 @@ use crate::domain::policy::rules::Asks;
 use crate::domain::policy::{Finding, Policy};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::state::State;
+use crate::domain::upgrade::Upgrade;
 use crate::ports::{Clock, PortResult, Sources, Superproject};
 
 /// Where facts are gathered.
@@ -45,6 +48,8 @@ pub struct Site<'a> {
     pub commands: &'a [Command],
     /// The workspace as it was seen last, where it was looked at.
     pub snapshot: Option<&'a Snapshot>,
+    /// How its modules stood to their upstreams then; what is not in it is compared anew.
+    pub upgrades: &'a [Upgrade],
 }
 
 /// This moment, as it counts for rules.
@@ -73,9 +78,8 @@ pub struct Change<'a> {
 }
 
 /// What the rules of a policy that ask in this way find. `grounds` are of the commit that is judged.
-///
-/// # Errors
-/// When the superproject's objects cannot be read. What else cannot be found out is in the findings.
+/// What cannot be found out is in the findings.
+#[must_use]
 pub fn judge(
     site: Site<'_>,
     grounds: &Grounds,
@@ -84,18 +88,18 @@ pub fn judge(
     subject: Subject<'_>,
     now: Times,
     asks: Asks,
-) -> PortResult<Vec<Finding>> {
+) -> Vec<Finding> {
     if !policy.rules.asks(asks) {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    let facts = gather::gather(site, grounds, state, policy, subject, now, asks)?;
-    Ok(policy.rules.judge(&facts, asks))
+    let facts = gather::gather(site, grounds, state, policy, subject, now, asks);
+    policy.rules.judge(&facts, asks)
 }
 
 /// Everything that the rules find in a commit as it is.
 ///
 /// # Errors
-/// As [`judge`].
+/// When the superproject's objects cannot be read.
 pub fn judge_tree(
     site: Site<'_>,
     state: &State,
@@ -104,8 +108,8 @@ pub fn judge_tree(
     now: Times,
 ) -> PortResult<Vec<Finding>> {
     let (subject, grounds) = (Subject { edits: &[], change: None }, Grounds::read(site, commit)?);
-    let mut findings = judge(site, &grounds, state, policy, subject, now, Asks::Tree)?;
-    findings.extend(judge(site, &grounds, state, policy, subject, now, Asks::World)?);
+    let mut findings = judge(site, &grounds, state, policy, subject, now, Asks::Tree);
+    findings.extend(judge(site, &grounds, state, policy, subject, now, Asks::World));
     findings.sort();
     Ok(findings)
 }

@@ -165,3 +165,86 @@ scope = \"lock\"
 fn sources(lock: &Lock) -> BTreeSet<&crate::domain::flake::reference::FlakeRef> {
     lock.nodes().filter_map(|(_, node)| node.locked.as_ref()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::tests::{check, module, rule, said, upgrade};
+    use super::*;
+    use crate::domain::policy::facts::ModuleFacts;
+
+    const RULE: &str = "hosts = ['git.example.org']\norganisations = ['github.com/org', 'gitlab.com/a/b']";
+
+    #[test]
+    fn modules_come_from_what_is_listed_by_whole_names() {
+        let it: AllowedSources = rule(RULE);
+        for (from, says) in [
+            ("github.com/org/m", ""),
+            ("github.com/organisation/m", "comes from \"github.com/organisation/m\""),
+            ("github.com/other/org", "is not allowed"),
+            ("github.com.evil.org/org/m", "is not allowed"),
+            ("git.example.org/x", ""),
+            ("git.example.org:8443/x", ""),
+            ("evil-git.example.org/x", "is not allowed"),
+            ("gitlab.com/a/b/c/d", ""),
+            ("gitlab.com/a/c", "is not allowed"),
+            ("/srv/git/m", "is not allowed"),
+        ] {
+            let identity: RepoIdentity = from.parse().unwrap();
+            // Wherever it says it is from, where it is fetched from counts, too.
+            check(&it, &upgrade(vec![ModuleFacts { fetched: identity.clone(), ..module("m") }]), says);
+            check(&it, &upgrade(vec![ModuleFacts { identity, judged: false, ..module("m") }]), "");
+        }
+        let local: AllowedSources = rule("local = true");
+        let fetched: RepoIdentity = "/srv/git/m".parse().unwrap();
+        let facts = upgrade(vec![ModuleFacts { identity: fetched.clone(), fetched, ..module("m") }]);
+        check(&local, &facts, "");
+        assert!(AllowedSources::default().check().is_err());
+    }
+
+    fn lock(nodes: &[(&str, &str)]) -> Lock {
+        let text: Vec<String> = nodes
+            .iter()
+            .map(|(name, locked)| format!(r#""{name}":{{"locked":{locked},"original":{locked}}}"#))
+            .collect();
+        let inputs = nodes.first().map_or_else(String::new, |(name, _)| format!(r#""{name}":"{name}""#));
+        let text = text.join(",");
+        let text =
+            format!(r#"{{"nodes":{{{text},"root":{{"inputs":{{{inputs}}}}}}},"root":"root","version":7}}"#);
+        Lock::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_new_in_the_lock_is_looked_at_as_far_as_the_scope_goes() {
+        let github = |owner: &str| {
+            format!(r#"{{"type":"github","owner":"{owner}","repo":"r","rev":"{}"}}"#, "1".repeat(40))
+        };
+        let (good, evil) = (github("org"), github("evil"));
+        let archive = r#"{"type":"tarball","url":"https://evil.example/x.tar.gz"}"#;
+        let within = r#"{"type":"path","path":"./sub"}"#;
+        let without = r#"{"type":"path","path":"/home/x"}"#;
+        let mut facts = upgrade(Vec::new());
+        facts.wiring.lock = Some(lock(&[
+            ("good", &good),
+            ("evil", &evil),
+            ("archive", archive),
+            ("within", within),
+            ("without", without),
+        ]));
+        let all: AllowedSources = rule(RULE);
+        let said = said(&all, &facts);
+        assert_eq!(said.len(), 3, "{said:?}");
+        let at = |words: &str| said.iter().any(|line| line.contains(words));
+        assert!(at("node evil comes from \"github.com/evil/r\""), "{said:?}");
+        assert!(at("tarball https://evil.example/x.tar.gz") && at("the path /home/x"), "{said:?}");
+        // What stood there before the change is another matter; only the root's inputs, or only modules.
+        facts.lock_before = Some(Arc::new(lock(&[("good", &good), ("evil", &evil), ("without", without)])));
+        check(&all, &facts, "tarball");
+        facts.lock_before = None;
+        check(&rule::<AllowedSources>(&format!("{RULE}\nscope = 'inputs'")), &facts, "");
+        check(&rule::<AllowedSources>(&format!("{RULE}\nscope = 'modules'")), &facts, "");
+        facts.wiring.lock = Some(lock(&[("evil", &evil), ("archive", archive)]));
+        check(&rule::<AllowedSources>(&format!("{RULE}\nscope = 'inputs'")), &facts, "node evil");
+    }
+}

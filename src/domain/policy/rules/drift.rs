@@ -76,7 +76,7 @@ checkout = true
                         found.module(name, said, None);
                     }
                     Err(why) => {
-                        found.module(name, format!("by how far it moves cannot be told: {why}"), None)
+                        found.module(name, format!("by how far it moves cannot be told: {why}"), None);
                     }
                 }
             }
@@ -98,5 +98,44 @@ checkout = true
                 found.module(name, said, Some("git submodule update brings it there"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check, id, module, rule, upgrade};
+    use super::*;
+    use crate::domain::policy::facts::{ModuleFacts, Moved, UpstreamFacts};
+
+    #[test]
+    fn what_is_over_a_limit_is_said_and_what_is_at_it_is_not() {
+        let it: Drift = rule("max_commits = 5\nmax_behind = 7\ncheckout = true");
+        let moved = |relation| {
+            let moved = Some(Moved { from: id(1), to: id(2), relation });
+            upgrade(vec![ModuleFacts { moved, ..module("m") }])
+        };
+        for (relation, says) in [
+            (Ok(Relation::Counted { behind: 5, ahead: 0 }), ""),
+            (Ok(Relation::Counted { behind: 6, ahead: 0 }), "move by 6 commits, and 5 are"),
+            (Ok(Relation::Counted { behind: 0, ahead: 6 }), "move by 6 commits"),
+            (Ok(Relation::Missing(id(1))), "cannot be told"),
+            (Err("no mirror".to_owned()), "no mirror"),
+        ] {
+            check(&it, &moved(relation), says);
+        }
+        for (behind, checkout, moves, says) in [
+            (Some(7), None, false, ""),
+            (Some(8), None, false, "8 commits behind its upstream, and 7"),
+            (Some(8), None, true, "8 commits behind"),
+            (None, Some(id(3)), false, "its checkout is at 0303"),
+            (None, Some(id(3)), true, ""),
+            (None, Some(id(2)), false, ""),
+        ] {
+            let upstream = Some(UpstreamFacts { behind, rewritten_to: None, checkout });
+            let mut one = ModuleFacts { upstream, ..module("m") };
+            one.moved = one.moved.filter(|_| moves);
+            check(&it, &upgrade(vec![one]), says);
+        }
+        assert!(Drift::default().check().is_err());
     }
 }

@@ -266,3 +266,111 @@ fn shown(reference: &FlakeRef) -> String {
         .collect();
     if others.is_empty() { place } else { format!("{place}?{}", others.join("&")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check, module, rule, said, upgrade};
+    use super::*;
+    use crate::domain::flake::lock::Lock;
+    use crate::domain::flake::nix_reader;
+
+    fn flake(inputs: &str) -> Facts {
+        let mut facts = upgrade(vec![module("waku")]);
+        let text = format!("{{ inputs = {{ {inputs} }}; outputs = {{ ... }}: {{ }}; }}");
+        facts.wiring.flake = Some(nix_reader::read(text.as_bytes()).unwrap());
+        facts
+    }
+
+    const RULE: &str = "references = ['path:/*', 'git+file:*', 'indirect:*', 'github:evil/*', '*?*dir=x*']
+        names = ['*-fork']
+        branches = false
+        run = ['run.toml']";
+
+    #[test]
+    fn inputs_of_flake_nix_are_looked_at_however_they_are_written() {
+        let it: ForbiddenInputs = rule(RULE);
+        for (inputs, says) in [
+            (r#"a.url = "github:org/a";"#, ""),
+            (r#"a.url = "path:/home/me/a";"#, "the input a (line 1) comes from \"path:/home/me/a\""),
+            (r#"a.url = "/home/me/a";"#, "path:/home/me/a"),
+            (r#"a.url = "git+file:///home/me/a?ref=x";"#, "git+file:///home/me/a"),
+            (r#"a = { type = "path"; path = "/home/me/a"; };"#, "path:/home/me/a"),
+            (r#"a = { type = "github"; owner = "evil"; repo = "a"; };"#, "github:evil/a"),
+            (r#"a.url = "github:org/a?dir=x";"#, "dir=x"),
+            (r#"a.url = "nixpkgs";"#, "indirect:nixpkgs"),
+            (r#"a-fork.url = "github:org/a";"#, "a forbidden name (*-fork)"),
+            (r#"waku.url = "github:org/waku";"#, ""),
+            (r#"waku.url = "github:org/waku/topic";"#, "is the module waku at the branch \"topic\""),
+            (r#"other.url = "github:org/other/topic";"#, ""),
+        ] {
+            check(&it, &flake(inputs), says);
+        }
+    }
+
+    #[test]
+    fn overrides_follow_or_are_said() {
+        let with = |overrides: &str| -> ForbiddenInputs {
+            rule(&format!("references = ['github:evil/*']\noverrides = '{overrides}'"))
+        };
+        let follows = flake(r#"b.url = "github:org/b"; a.url = "github:org/a"; a.inputs.b.follows = "b";"#);
+        let replaces = flake(r#"a.url = "github:org/a"; a.inputs.b.inputs.c.url = "github:org/c";"#);
+        let evil = flake(r#"a.url = "github:org/a"; a.inputs.b.url = "github:evil/b";"#);
+        for (overrides, facts, says) in [
+            ("allow", &follows, ""),
+            ("allow", &replaces, ""),
+            ("allow", &evil, "overrides a/b with \"github:evil/b\", which is forbidden"),
+            ("follow", &follows, ""),
+            ("follow", &replaces, "overrides a/b/c with \"github:org/c\"; only following"),
+            ("follow", &evil, "only following"),
+            ("deny", &follows, "overrides a/b, which is forbidden"),
+            ("deny", &replaces, "overrides a/b/c, which is forbidden"),
+        ] {
+            check(&with(overrides), facts, says);
+        }
+    }
+
+    #[test]
+    fn every_node_of_the_lock_is_looked_at_and_what_cannot_be_read_is_said() {
+        let it: ForbiddenInputs = rule(RULE);
+        let mut facts = upgrade(Vec::new());
+        let deep = r#"{"nodes":{
+            "a":{"inputs":{"b":"b"},"locked":{"type":"github","owner":"org","repo":"a"},
+                "original":{"type":"github","owner":"org","repo":"a"}},
+            "b":{"locked":{"type":"path","path":"/etc"},"original":{"type":"indirect","id":"b"}},
+            "root":{"inputs":{"a":"a"}}},"root":"root","version":7}"#;
+        facts.wiring.lock = Some(Lock::parse(deep.as_bytes()).unwrap());
+        let all = said(&it, &facts);
+        assert!(all.len() == 2 && all[0].contains("indirect:b") && all[1].contains("path:/etc"), "{all:?}");
+        facts.wiring.lock = None;
+        facts.wiring.unreadable.insert("flake.lock".to_owned(), "no JSON".to_owned());
+        check(&it, &facts, "its nodes cannot be read: no JSON");
+        facts.wiring.unreadable = [("flake.nix".to_owned(), "no set".to_owned())].into();
+        check(&it, &facts, "its inputs cannot be read: no set");
+    }
+
+    #[test]
+    fn what_runs_on_the_workspace_overrides_nothing() {
+        let it: ForbiddenInputs = rule(RULE);
+        let path = RepoPath::from("run.toml");
+        for (content, says) in [
+            (Ok(None), ""),
+            (Ok(Some(b"args = [\"build\"]\n".to_vec())), ""),
+            (
+                Ok(Some(b"\nargs = [\"--override-input\",\"a\"]\n".to_vec())),
+                "line 2 has \"--override-input\"",
+            ),
+            (Ok(Some(b"x --override-input=a\n".to_vec())), "--override-input"),
+            (Ok(Some(b"url = \"git+file:///home/a\"\n".to_vec())), "git+file:///home/a"),
+            (Err("it is a symlink".to_owned()), "run.toml: it cannot be read: it is a symlink"),
+        ] {
+            let mut facts = upgrade(Vec::new());
+            facts.files.insert(path.clone(), content);
+            check(&it, &facts, says);
+        }
+        let mut facts = upgrade(Vec::new());
+        let words = ["/bin/check", "--impure"].map(str::to_owned).to_vec();
+        facts.commands.push(Command { what: "verify.command.program".to_owned(), words });
+        check(&it, &facts, "verify.command.program runs with \"--impure\"");
+        assert_eq!(it.files(), [path].into());
+    }
+}

@@ -183,3 +183,82 @@ tracks = [\"core\", \"self-upgrade\"]
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check, purpose, rule, upgrade};
+    use super::*;
+
+    fn at(wall: &str, slow: &str) -> Facts {
+        let mut facts = upgrade(Vec::new());
+        let ms = |text: &str| text.parse::<Moment>().unwrap().as_ms();
+        facts.now = Times { wall_ms: ms(wall), checked_ms: 0, slow_ms: ms(slow) };
+        facts
+    }
+
+    #[test]
+    fn a_window_begins_by_the_wall_and_ends_by_the_slower_clock() {
+        let it: Freeze = rule(
+            "[[windows]]\nfrom = '2026-12-20T00:00:00Z'\nuntil = '2027-01-04T00:00:00Z'\nreason = 'nobody is there'",
+        );
+        for (wall, slow, says) in [
+            ("2026-12-19T23:59:59Z", "2026-12-19T23:59:59Z", ""),
+            ("2026-12-20T00:00:00Z", "2026-12-20T00:00:00Z", "until 2027-01-04T00:00:00Z (nobody is there)"),
+            ("2027-01-03T23:59:59Z", "2027-01-03T23:59:59Z", "until 2027-01-04"),
+            ("2027-01-04T00:00:00Z", "2027-01-04T00:00:00Z", ""),
+            // Set forward over the end, or over the whole window.
+            ("2027-01-04T00:00:00Z", "2026-12-31T00:00:00Z", "for 5761 minutes more (nobody is there)"),
+            ("2028-01-01T00:00:00Z", "2026-12-01T00:00:00Z", "minutes more"),
+            ("2028-01-01T00:00:00Z", "2027-01-04T00:00:00Z", ""),
+        ] {
+            check(&it, &at(wall, slow), says);
+        }
+        let frozen = at("2026-12-25T00:00:00Z", "2026-12-25T00:00:00Z");
+        check(&it, &purpose(frozen.clone(), Purpose::Heal), "");
+        check(&it, &purpose(frozen, Purpose::Rollback), "until");
+    }
+
+    #[test]
+    fn a_window_of_every_week_comes_again_on_its_tracks() {
+        let weekly = "[[windows]]\nfrom = 'fri 16:00'\nuntil = 'mon 06:00'\ntracks = ['leaf']";
+        let it: Freeze = rule(weekly);
+        // 2026-11-20 was a Friday.
+        for (wall, slow, says) in [
+            ("2026-11-20T15:59:59Z", "2026-11-20T15:59:59Z", ""),
+            ("2026-11-20T16:00:00Z", "2026-11-20T16:00:00Z", "until 2026-11-23T06:00:00Z"),
+            ("2026-11-23T05:59:59Z", "2026-11-23T05:59:59Z", "until 2026-11-23T06:00:00Z"),
+            ("2026-11-23T06:00:00Z", "2026-11-23T06:00:00Z", ""),
+            ("2026-11-27T17:00:00Z", "2026-11-27T17:00:00Z", "until 2026-11-30T06:00:00Z"),
+            ("2026-11-23T07:00:00Z", "2026-11-22T06:00:00Z", "minutes more"),
+            ("2026-11-23T07:00:00Z", "2026-11-20T12:00:00Z", "minutes more"),
+            ("2026-11-24T07:00:00Z", "2026-11-23T12:00:00Z", ""),
+        ] {
+            check(&it, &at(wall, slow), says);
+        }
+        let core: Freeze = rule(&weekly.replace("leaf", "core"));
+        check(&core, &at("2026-11-21T00:00:00Z", "2026-11-21T00:00:00Z"), "");
+    }
+
+    #[test]
+    fn a_window_that_is_none_is_refused() {
+        for (from, until) in [
+            ("2027-01-04T00:00:00Z", "2026-12-20T00:00:00Z"),
+            ("fri 16:00", "2026-12-20T00:00:00Z"),
+            ("fri 16:00", "fri 16:00"),
+            ("friday 16:00", "mon 06:00"),
+            ("fri 24:00", "mon 06:00"),
+            ("fri +1:00", "mon 06:00"),
+            ("", ""),
+        ] {
+            let window = Window {
+                from: from.to_owned(),
+                until: until.to_owned(),
+                tracks: BTreeSet::new(),
+                reason: String::new(),
+            };
+            let freeze = Freeze { windows: vec![window], ..Freeze::default() };
+            assert!(freeze.check().is_err(), "{from} {until}");
+        }
+        assert!(Freeze::default().check().is_err());
+    }
+}

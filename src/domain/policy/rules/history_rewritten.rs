@@ -68,3 +68,35 @@ severity = \"deny\"
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check, id, module, purpose, rule, upgrade};
+    use super::*;
+    use crate::domain::policy::facts::{ModuleFacts, Moved, UpstreamFacts};
+    use crate::domain::proposal::Purpose;
+
+    #[test]
+    fn lost_commits_and_rewritten_upstreams_are_denied_unless_a_pin_goes_back_on_purpose() {
+        let it: HistoryRewritten = rule("");
+        let with = |relation| {
+            let moved = Some(Moved { from: id(1), to: id(2), relation });
+            upgrade(vec![ModuleFacts { moved, ..module("m") }])
+        };
+        let lost = with(Ok(Relation::Counted { behind: 1, ahead: 2 }));
+        for (facts, says) in [
+            (with(Ok(Relation::Counted { behind: 1, ahead: 0 })), ""),
+            (lost.clone(), "does not hold 2 of"),
+            (with(Ok(Relation::Missing(id(1)))), "is not at hand"),
+            (with(Err("no mirror".to_owned())), "cannot be told: no mirror"),
+            (purpose(lost.clone(), Purpose::Rollback), ""),
+            (purpose(lost, Purpose::Heal), ""),
+        ] {
+            check(&it, &facts, says);
+        }
+        let upstream = Some(UpstreamFacts { behind: None, rewritten_to: Some(id(9)), checkout: None });
+        let rewritten = upgrade(vec![ModuleFacts { upstream, ..module("m") }]);
+        check(&it, &rewritten, "history was rewritten to 0909");
+        check(&it, &purpose(rewritten, Purpose::Rollback), "");
+    }
+}

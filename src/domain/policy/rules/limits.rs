@@ -100,3 +100,39 @@ moves_per_module_and_day = 2
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::tests::{check, module, purpose, rule, upgrade};
+    use super::*;
+    use crate::domain::id::ModuleName;
+    use crate::domain::policy::facts::Lately;
+    use crate::domain::proposal::Purpose;
+
+    #[test]
+    fn what_is_over_a_limit_is_said() {
+        let two = || upgrade(vec![module("a"), module("b")]);
+        let lately = |applied, moves: u32| {
+            let mut facts = two();
+            facts.lately = Lately { applied, moves: BTreeMap::from([(ModuleName::new("a"), moves)]) };
+            facts
+        };
+        for (settings, facts, says) in [
+            ("pins_per_proposal = 2", two(), ""),
+            ("pins_per_proposal = 1", two(), "it moves 2 pins, and 1 are allowed"),
+            ("paths_per_proposal = 2", two(), ""),
+            ("paths_per_proposal = 1", two(), "it changes 2 paths, and 1 are"),
+            ("applied_per_day = 3", lately(2, 0), ""),
+            ("applied_per_day = 3", lately(3, 0), "3 proposals were applied within a day"),
+            ("applied_per_day = 3", purpose(lately(3, 0), Purpose::Heal), ""),
+            ("moves_per_module_and_day = 2", lately(2, 1), ""),
+            ("moves_per_module_and_day = 2", lately(2, 2), "a: its pin was moved 2 times"),
+            ("moves_per_module_and_day = 2", purpose(lately(2, 2), Purpose::Heal), ""),
+        ] {
+            check(&rule::<Limits>(settings), &facts, says);
+        }
+        assert!(Limits::default().check().is_err());
+    }
+}

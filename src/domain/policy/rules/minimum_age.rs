@@ -97,3 +97,39 @@ exempt = [\"our-own-*\"]
 fn hours(ms: i64) -> i64 {
     ms.max(0) / HOUR_MS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check, id, module, purpose, rule, upgrade};
+    use super::*;
+    use crate::domain::policy::facts::ModuleFacts;
+    use crate::domain::proposal::Purpose;
+
+    #[test]
+    fn what_is_younger_or_was_never_seen_waits() {
+        let it: MinimumAge = rule("hours = 2\nexempt = ['own-*']");
+        let with = |name: &str, seen, now| {
+            let mut facts = upgrade(vec![ModuleFacts { first_seen_ms: seen, ..module(name) }]);
+            facts.now.checked_ms = now;
+            // The wall clock makes nothing older.
+            facts.now.wall_ms = 1_000 * HOUR_MS;
+            facts
+        };
+        let hour = HOUR_MS;
+        for (facts, says) in [
+            (with("m", Ok(Some(5)), 2 * hour + 5), ""),
+            (with("m", Ok(Some(5)), 2 * hour + 4), "first seen 1 h ago, and 2 h are asked for: 1 h to go"),
+            (with("m", Ok(Some(5)), 0), "first seen 0 h ago"),
+            (with("m", Ok(None), 9 * hour), "was never seen at its upstream here"),
+            (with("m", Err("no mirror".to_owned()), 9 * hour), "cannot be told: no mirror"),
+            (with("own-x", Ok(None), 0), ""),
+            (purpose(with("m", Ok(None), 0), Purpose::Heal), ""),
+            (purpose(with("m", Ok(None), 0), Purpose::Rollback), ""),
+        ] {
+            check(&it, &facts, says);
+        }
+        let mut realigned = with("m", Ok(None), 0);
+        realigned.modules[0].moved.as_mut().unwrap().to = id(1);
+        check(&it, &realigned, "");
+    }
+}

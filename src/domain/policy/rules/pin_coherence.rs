@@ -57,3 +57,27 @@ everywhere = false
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check, module, rule, upgrade};
+    use super::*;
+    use crate::domain::policy::facts::ModuleFacts;
+
+    #[test]
+    fn places_that_disagree_or_cannot_be_read_are_said_of_what_is_judged() {
+        let here: PinCoherence = rule("");
+        let everywhere: PinCoherence = rule("everywhere = true");
+        let with = |coherence, judged| upgrade(vec![ModuleFacts { judged, coherence, ..module("m") }]);
+        for (coherence, says) in [
+            (Some((Coherence::Coherent, String::new())), ""),
+            (Some((Coherence::Incoherent, "lock is at x".to_owned())), "its places disagree: lock is at x"),
+            (Some((Coherence::Unknown, "no lock".to_owned())), "cannot be told: no lock"),
+            (None, "was not looked at"),
+        ] {
+            check(&here, &with(coherence.clone(), true), says);
+            check(&here, &with(coherence.clone(), false), "");
+            check(&everywhere, &with(coherence, false), says);
+        }
+    }
+}

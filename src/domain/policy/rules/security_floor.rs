@@ -62,3 +62,34 @@ logos-waku-module = \"0123456789abcdef0123456789abcdef01234567\"
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check, id, module, purpose, upgrade};
+    use super::*;
+    use crate::domain::policy::facts::ModuleFacts;
+    use crate::domain::proposal::Purpose;
+    use crate::domain::upgrade::Relation;
+
+    #[test]
+    fn what_does_not_hold_the_floor_is_below_it_whoever_asks() {
+        let it =
+            SecurityFloor { modules: [(ModuleName::new("m"), id(7))].into(), ..SecurityFloor::default() };
+        let with =
+            |floor, relation| upgrade(vec![ModuleFacts { floor: Some((floor, relation)), ..module("m") }]);
+        let below = with(id(7), Ok(Relation::Counted { behind: 4, ahead: 1 }));
+        for (facts, says) in [
+            (upgrade(vec![module("m")]), ""),
+            (with(id(2), Err("not asked".to_owned())), ""),
+            (with(id(7), Ok(Relation::Counted { behind: 4, ahead: 0 })), ""),
+            (below.clone(), "is below the security floor 0707"),
+            (purpose(below.clone(), Purpose::Rollback), "is below"),
+            (purpose(below, Purpose::Heal), "is below"),
+            (with(id(7), Ok(Relation::Missing(id(7)))), "cannot be told"),
+            (with(id(7), Err("no mirror".to_owned())), "cannot be told: no mirror"),
+        ] {
+            check(&it, &facts, says);
+        }
+        assert!(SecurityFloor::default().check().is_err());
+    }
+}
