@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod judged;
 mod signatures;
 mod trees;
 mod world;

@@ -9,7 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::contents::ContentFacts;
 use crate::domain::change::{DocumentDelta, FileDelta};
+use crate::domain::contents::touched::Links;
 use crate::domain::flake::lock::Lock;
 use crate::domain::governance::time::Times;
 use crate::domain::graph::Wiring;
@@ -35,6 +37,10 @@ pub struct Facts {
     pub lock_before: Option<Arc<Lock>>,
     /// The files of the result that rules asked for, by path; `None` when nothing stands there.
     pub files: BTreeMap<RepoPath, Known<Option<Vec<u8>>>>,
+    /// Those files before the change; none when the workspace is judged as it is.
+    pub files_before: BTreeMap<RepoPath, Known<Option<Vec<u8>>>>,
+    /// The superproject's own symlinks, where a rule asks for them.
+    pub own_links: Known<Links>,
     /// What this machine's configuration runs on the workspace.
     pub commands: Vec<Command>,
     /// Now: what lasts is counted on checked time, what begins waits for the slower clock.
@@ -101,6 +107,8 @@ pub struct ModuleFacts {
     pub first_seen_ms: Known<Option<i64>>,
     /// How the revision stands to the floor of the policy; `None` without a floor.
     pub floor: Option<(ObjectId, Known<Relation>)>,
+    /// What its commits hold, as far as rules ask.
+    pub contents: ContentFacts,
 }
 
 /// A pin that moves.

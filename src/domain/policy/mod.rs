@@ -9,6 +9,7 @@
 //! ```
 
 pub mod bounds;
+pub mod contents;
 pub mod facts;
 pub mod finding;
 pub mod found;

@@ -1,11 +1,13 @@
 //! Facts for rules: read from git objects, mirrors and the journal's state, and only what is asked for.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::contents::Looked;
 use super::{Site, Subject};
 use crate::domain::change::PathContent;
+use crate::domain::contents::touched::Links;
 use crate::domain::flake::dep_graph::DepGraph;
 use crate::domain::flake::lock::Lock;
 use crate::domain::flake::nix_reader;
@@ -43,6 +45,8 @@ struct Needs {
     behind: bool,
     /// Since when revisions are known.
     ages: bool,
+    /// The superproject's symlinks.
+    own_links: bool,
 }
 
 impl Needs {
@@ -53,6 +57,7 @@ impl Needs {
             Asks::Tree => Self {
                 wiring: pin_coherence.is_some() || sources.is_some() || inputs.is_some(),
                 coherence: pin_coherence.is_some(),
+                own_links: rules.forbidden_paths.as_ref().is_some_and(|rule| !rule.paths.is_empty()),
                 everywhere: pin_coherence.as_ref().is_some_and(|rule| rule.everywhere),
                 ..Self::default()
             },
@@ -117,10 +122,13 @@ pub(super) fn gather(
     let rules = &policy.rules;
     let needs = Needs::of(rules, asks);
     let result = Result_ { site, grounds, subject };
-    let mut files = BTreeMap::new();
+    let (mut files, mut files_before) = (BTreeMap::new(), BTreeMap::new());
     if asks == Asks::Tree {
         for path in rules.files() {
             let content = result.file(&path);
+            if subject.change.is_some() {
+                files_before.insert(path.clone(), result.file_before(&path));
+            }
             files.insert(path, content);
         }
     }
@@ -141,6 +149,8 @@ pub(super) fn gather(
     let checkouts: BTreeMap<&ModuleName, Option<ObjectId>> =
         site.snapshot.iter().flat_map(|it| &it.modules).map(|module| (&module.name, module.head)).collect();
     let known: BTreeMap<&ModuleName, &Upgrade> = site.upgrades.iter().map(|row| (&row.name, row)).collect();
+    let none = BTreeSet::new();
+    let paths = subject.change.map_or(&none, |change| &change.facts.paths);
     let kept = site.modules.iter().filter(|module| asks == Asks::Tree || is_judged(module));
     let modules = kept.map(|module| {
         let name = &module.name;
@@ -166,6 +176,17 @@ pub(super) fn gather(
                 Some(pin) => first_seen(site.sources, state, module, pin.to),
                 None => Ok(None),
             },
+            contents: Looked {
+                site,
+                rules,
+                asks,
+                paths,
+                module,
+                judged,
+                revision,
+                moved: moves.get(name).copied(),
+            }
+            .facts(),
             floor: look.floor(rules, revision.filter(|_| judged && asks == Asks::Tree)),
         }
     });
@@ -177,6 +198,8 @@ pub(super) fn gather(
         wiring,
         lock_before,
         files,
+        files_before,
+        own_links: if needs.own_links { result.own_links() } else { Ok(Links::new()) },
         commands: site.commands.to_vec(),
         now,
         lately: Lately { applied, moves },
@@ -200,10 +223,29 @@ impl Result_<'_> {
 
     /// A file's bytes.
     fn file(&self, path: &RepoPath) -> Known<Option<Vec<u8>>> {
-        match self.content(path) {
+        Self::bytes(self.content(path))
+    }
+
+    /// A file's bytes before the change.
+    fn file_before(&self, path: &RepoPath) -> Known<Option<Vec<u8>>> {
+        Self::bytes(self.site.superproject.content(self.grounds.commit, path))
+    }
+
+    fn bytes(content: PortResult<Option<PathContent>>) -> Known<Option<Vec<u8>>> {
+        match content {
             Ok(Some(PathContent::File { content, .. })) => Ok(Some(content)),
             Ok(Some(PathContent::Gitlink(_))) => Err("a submodule stands there".to_owned()),
             Ok(None) => Ok(None),
+            Err(error) => Err(said(&error)),
+        }
+    }
+
+    /// The superproject's symlinks: no change adds or removes one.
+    fn own_links(&self) -> Known<Links> {
+        let commit = self.grounds.commit;
+        match self.site.sources.own_links(commit) {
+            Ok(Some(links)) => Ok(links),
+            Ok(None) => Err(format!("{} is not at hand", commit.short())),
             Err(error) => Err(said(&error)),
         }
     }

@@ -14,6 +14,7 @@
 //! rule is a field of [`Facts`] and its place in `gather`.
 
 mod aim;
+mod contents;
 mod floor;
 mod gather;
 mod judged;

@@ -20,22 +20,36 @@ use crate::domain::text;
 mod allowed_sources;
 mod drift;
 mod forbidden_inputs;
+mod forbidden_paths;
 mod freeze;
 mod history_rewritten;
+mod licence_and_size;
 mod limits;
+mod metadata;
 mod minimum_age;
 mod pin_coherence;
+mod program_pins;
+mod rln;
 mod security_floor;
+mod signed_metadata;
+mod signed_revisions;
 
 pub use allowed_sources::{AllowedSources, Scope};
 pub use drift::Drift;
 pub use forbidden_inputs::{ForbiddenInputs, Overrides};
+pub use forbidden_paths::ForbiddenPaths;
 pub use freeze::{FREEZE, Freeze, Window};
 pub use history_rewritten::HistoryRewritten;
+pub use licence_and_size::LicenceAndSize;
 pub use limits::Limits;
+pub use metadata::Metadata;
 pub use minimum_age::MinimumAge;
 pub use pin_coherence::PinCoherence;
+pub use program_pins::{Pin, ProgramPins};
+pub use rln::Rln;
 pub use security_floor::SecurityFloor;
+pub use signed_metadata::SignedMetadata;
+pub use signed_revisions::{MOST_COMMITS, SignedRevisions};
 
 /// When a rule's answer can become another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,19 +209,36 @@ rules! {
     drift: Drift,
     /// Flake inputs and overrides that may not be.
     forbidden_inputs: ForbiddenInputs,
+    /// Paths that no proposal touches.
+    forbidden_paths: ForbiddenPaths,
     /// Times in which nothing is decided.
     freeze: Freeze,
     /// A pin loses no commits.
     history_rewritten: HistoryRewritten,
+    /// Terms of use that change, and sizes that jump.
+    licence_and_size: LicenceAndSize,
     /// How much changes at once, and in a day.
     limits: Limits,
+    /// What modules say of themselves, as the format has it.
+    metadata: Metadata,
     /// How long a revision must be known.
     minimum_age: MinimumAge,
     /// The places of a pin agree.
     pin_coherence: PinCoherence,
+    /// Files and values that stay what they are.
+    program_pins: ProgramPins,
+    /// Rates are limited where a network requires it.
+    rln: Rln,
     /// Below which revisions no module goes.
     security_floor: SecurityFloor,
+    /// What modules say of themselves is signed.
+    signed_metadata: SignedMetadata,
+    /// Revisions are signed by maintainers.
+    signed_revisions: SignedRevisions,
 }
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod contents_tests;
