@@ -6,8 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use lambda_os::domain::change::PathContent;
 use lambda_os::domain::event::Event;
 use lambda_os::domain::flake::lock::Lock;
+use lambda_os::domain::governance::bounded::{self, BoundedCertificate};
 use lambda_os::domain::governance::certificate::{self, Certificate};
+use lambda_os::domain::heal::Rung;
 use lambda_os::domain::id::{Cid, ObjectId, ProposalId, RepoPath};
+use lambda_os::domain::ladder::Right;
 use lambda_os::domain::plan::PinMove;
 use lambda_os::domain::proposal::{ProposalRecord, Purpose, Stage};
 use lambda_os::domain::state::State;
@@ -111,8 +114,16 @@ impl Checks {
                         self.record(*proposal)?;
                         self.heals.certified(machine, &self.state, &held)
                     }
-                    None => self.approved(&disk, machine, *proposal),
+                    None => match within(&disk, certificate) {
+                        Some(held) => self.within_bounds(*proposal, &held),
+                        None => self.approved(&disk, machine, *proposal),
+                    },
                 }
+            }
+            Event::EnactStarted { right, .. } => {
+                let word = if *right == Right::Bounds { "enacted in bounds" } else { "enacted, approved" };
+                *self.said.entry(word).or_default() += 1;
+                Ok(())
             }
             Event::ApplyStarted { proposal, certificate, expected, target, .. } => {
                 let record = self.record(*proposal)?;
@@ -187,6 +198,36 @@ impl Checks {
         if pins.iter().all(refused) { Err("what was turned down came back".to_owned()) } else { Ok(()) }
     }
 
+    /// The daemon began to enact it without ballots, where the policy in force allows that: what it
+    /// moves was really verified with it, strongly.
+    fn within_bounds(&self, proposal: ProposalId, held: &BoundedCertificate) -> Result<(), String> {
+        let record = self.record(proposal)?;
+        let today = self.state.enacted.iter().filter(|one| one.proposal != proposal).count();
+        let bounds = held.bounded_by.bounds.as_ref().ok_or("bounds that are none")?;
+        if self.state.policy != held.bounded_by.cid().ok()
+            || held.bounded_by.rung(record.track) < Rung::Bounded
+        {
+            return Err("the policy in force does not let it be enacted without ballots".to_owned());
+        }
+        if !self.state.enacted.iter().any(|one| one.proposal == proposal) {
+            return Err("it was certified within bounds, and nobody began to enact it".to_owned());
+        }
+        if today >= bounds.max_per_day as usize {
+            return Err(format!("{today} were enacted within a day, and {} may be", bounds.max_per_day));
+        }
+        for pin in &record.pins {
+            let claim = held.claims.claims.iter().find(|claim| claim.module == pin.module);
+            let strong = claim.is_some_and(|claim| {
+                let known = self.state.verdicts.on(&claim.module, &claim.key);
+                known.is_some_and(|known| known.verdict.is_strong() && known.revision == pin.to)
+            });
+            if !strong {
+                return Err(format!("{} was enacted without ballots, and not verified strongly", pin.module));
+            }
+        }
+        Ok(())
+    }
+
     /// Enough of those who decide have really signed.
     fn approved(&self, disk: &Disk, machine: &Machine, proposal: ProposalId) -> Result<(), String> {
         let record = self.record(proposal)?;
@@ -235,10 +276,22 @@ impl Checks {
     }
 }
 
+/// The certificate within bounds that is stored there, if it is one.
+fn within(disk: &Disk, certificate: &Cid) -> Option<BoundedCertificate> {
+    BoundedCertificate::from_canonical(disk.objects.get(certificate)?).ok()
+}
+
 /// A certificate proves the proposal under the members that are trusted.
 fn proves(disk: &Disk, state: &State, proposal: ProposalId, certificate: &Cid) -> Result<(), String> {
     if let Some(held) = heals::held(disk, certificate) {
         return heals::proves(state, proposal, &held);
+    }
+    if let Some(held) = within(disk, certificate) {
+        let members = state.members.ok_or("nobody is trusted")?.document;
+        let policy = state.policy.ok_or("there is no policy")?;
+        let proven = bounded::verify(&held, &members, &policy).map_err(|error| error.to_string())?;
+        let same = proven.proposal == proposal;
+        return if same { Ok(()) } else { Err("its certificate is for something else".to_owned()) };
     }
     let bytes = disk.objects.get(certificate).ok_or("its certificate is not stored")?;
     let held = Certificate::from_canonical(bytes).map_err(|error| format!("its certificate: {error}"))?;

@@ -7,7 +7,7 @@ use lambda_os::domain::governance::members::{Members, workspace_id};
 use lambda_os::domain::governance::signature::{self, NAMESPACE};
 use lambda_os::domain::heal::Rung;
 use lambda_os::domain::id::ObjectId;
-use lambda_os::domain::policy::Policy;
+use lambda_os::domain::policy::{Bounds, Policy};
 use lambda_os::domain::proposal::Track;
 use lambda_os::ops::trust;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
@@ -61,8 +61,20 @@ impl People {
             rule.strict_base = true;
         }
         let max_open_proposals = if random.chance(15) { 2 } else { 100 };
-        let policy = Policy { max_open_proposals, ..Policy::default() };
-        let rung = if random.chance(15) { Rung::Manual } else { Rung::Assisted };
+        let mut policy = Policy { max_open_proposals, ..Policy::default() };
+        let rung = match random.below(100) {
+            0..15 => Rung::Manual,
+            15..50 => Rung::Assisted,
+            50..75 => Rung::Gated,
+            _ => Rung::Bounded,
+        };
+        // What the policy says is another thing than what the machine is configured to.
+        let most = [Rung::Assisted, Rung::Gated, Rung::Bounded, Rung::Bounded][random.below(4)];
+        policy.rungs = [(Track::Leaf, most), (Track::Core, most)].into();
+        let modules = vec!["*".to_owned()];
+        let max_per_day = if random.chance(50) { 1 } else { 100 };
+        let min_age_ms = if random.chance(30) { 3_600_000 } else { 0 };
+        policy.bounds = Some(Bounds { modules, max_commits: 5, max_per_day, min_age_ms });
         Self { keys, members, policy, governor: Counted, rung }
     }
 

@@ -184,6 +184,21 @@ fn healed(
     heal(&mut ward, state, look, options)
 }
 
+/// The workspace as it is after something moved in it, and what is known of it so.
+fn again(
+    world: &mut World<'_>,
+    state: &mut State,
+    options: &CycleOptions,
+) -> PortResult<(Eyes, Verification)> {
+    let eyes = see(world, options)?;
+    let modules = u32::try_from(eyes.snapshot.modules.len()).unwrap_or(u32::MAX);
+    let head = eyes.snapshot.superproject.head;
+    let taken = Event::SnapshotTaken { snapshot: eyes.cid, head, modules };
+    world.journal.append("workspace", &taken)?;
+    let verification = verify_base(world, state, &eyes)?;
+    Ok((eyes, verification))
+}
+
 /// The workspace as it was seen, verified, and healed where that was to be done.
 struct Well {
     eyes: Eyes,
@@ -216,12 +231,7 @@ fn well(
     let healing = healed(world, state, &eyes, &verification, options.heal)?;
     if healing.moved {
         // What follows is about the workspace as it is now.
-        eyes = see(world, options)?;
-        let modules = u32::try_from(eyes.snapshot.modules.len()).unwrap_or(u32::MAX);
-        let head = eyes.snapshot.superproject.head;
-        let taken = Event::SnapshotTaken { snapshot: eyes.cid, head, modules };
-        world.journal.append("workspace", &taken)?;
-        verification = verify_base(world, state, &eyes)?;
+        (eyes, verification) = again(world, state, options)?;
     }
     phases.end("heal", healing.line());
     goes_on(world)?;
@@ -302,18 +312,25 @@ fn look(
     };
     judged(world, &mut state, site, phases)?;
     let enactments = enacted(world, &mut state, &discovery, options)?;
+    let mut now = Eyes { discovery, snapshot, cid: snapshot_cid };
+    let mut open = proposed.open;
+    if enactments.iter().any(|row| row.commit.is_some()) {
+        // How upstreams stand to it is of before; the next cycle looks.
+        (now, verification) = again(world, &mut state, options)?;
+        open.retain(|row| enactments.iter().all(|done| done.id != row.id || done.commit.is_none()));
+    }
     phases.end("enact", enact::summary(&enactments));
 
     let findings = Findings {
-        snapshot: snapshot_cid,
-        modules: u32::try_from(snapshot.modules.len()).unwrap_or(u32::MAX),
-        refused: snapshot.refused.clone(),
-        problems: problems(&snapshot),
+        snapshot: now.cid,
+        modules: u32::try_from(now.snapshot.modules.len()).unwrap_or(u32::MAX),
+        refused: now.snapshot.refused.clone(),
+        problems: problems(&now.snapshot),
         upgrades: detection.upgrades,
         cycles,
         incoherent: checks.into_iter().filter(PinCheck::is_incoherent).collect(),
         plan,
-        proposals: proposed.open,
+        proposals: open,
         not_proposed: proposed.not_proposed,
         health: verification.rows,
         heal: healing.report,
