@@ -6,8 +6,8 @@
 //! A cycle is a line of values, each a function of the ones before it:
 //!
 //! ```text
-//! Snapshot → Drift → Verdicts → Healing → Upgrades → Graph → Plan → Candidates → Proposals → CycleReport
-//!    eyes            does it work  back   upstream   order   what moves   together   to decide on
+//! Snapshot → Drift → Verdicts → Healing → Upgrades → Graph → Plan → Candidates → Proposals → Findings → Enacted → CycleReport
+//!    eyes            does it work  back   upstream   order   what moves   together   to decide on  by rules  by itself
 //! ```
 //!
 //! A verdict is found in a [`domain::health::Scene`], a commit with or without edits on it: a candidate
@@ -24,6 +24,8 @@
 //! [`ops::apply`] lands what was certified, [`ops::recover`] finishes or undoes what was cut short.
 //! [`ops::verify`] runs steps behind ports and keeps the evidence; [`ops::heal`] takes back what broke
 //! under the standing authority that the members document grants, by the path of any approved change.
+//! [`ops::enact`] applies by itself what was certified or what the policy's bounds allow, where the
+//! [ladder](domain::ladder) lets it. [`domain::governance::signers`] is the guide for those who sign.
 //!
 //! Read the modules in this order:
 //!
@@ -53,7 +55,6 @@
 //! | `keys/operator` | the key that `init` made when nobody gave one | secret |
 //! | `mirrors/` | bare mirrors of the upstreams | cache |
 //! | `cache/` | what can be computed again: hashes, modules' files, what the machine provides | cache |
-//! | `roots/` | what keeps verified builds from Nix's garbage collection | cache |
 //! | `candidates/` | copies of the workspace for programs that propose | cache |
 //! | `roots/` | links that keep verified build results from being collected by Nix | cache |
 //! | `daemon.lock` | held by the one daemon or cycle | lock |
@@ -62,7 +63,8 @@
 //! | `torn` | a torn tail that was put aside into `objects/` and is not journalled yet | intent |
 //!
 //! In the git common directory's `lambda-os/` there may also be `config.toml` (the workspace's
-//! configuration) and `state-dir` (the pointer to a state directory that a service owns). The ref
+//! configuration), `state-dir` (the pointer to a state directory that a service owns) and `trusted` (the
+//! identities of the members document and the policy that were trusted first). The ref
 //! `refs/lambda-os/applied` names the newest commit that was applied here: an emptied journal is noticed.
 //!
 //! # Invariants
@@ -73,9 +75,12 @@
 //! - Nothing outside the state directory is written by a verb that looks.
 //! - An effect is journalled before it happens and after it happened.
 //! - Unknown is never healthy, never up to date, never approved.
-//! - Nothing is applied that was not approved, by ballots or by the standing authority to heal; and
-//!   that goes back to a pin that was verified here, or nowhere: a change is derived again where it is applied, and
-//!   must be the one that the signed ballots name. Applying touches the paths of the pin alone.
+//! - Nothing is applied that was not approved: by ballots, by the standing authority to heal, which goes
+//!   back to a pin that was verified here or nowhere, or within the bounds that the policy states. A change is
+//!   derived again where it is applied, and must be the one that was certified. Applying touches the paths of
+//!   the pin alone.
+//! - Who acts rests on the journal's entries and on signatures, from the first documents on, which are
+//!   remembered beside the repository; never on what is cached of them.
 //! - Order is the journal's sequence; wall time is information.
 //! - Text from outside is shown inert (see [`domain::text`]).
 

@@ -1,7 +1,7 @@
 //! Runs programs that decide: an interpreter of WebAssembly with nothing of this machine in it.
 //!
 //! In: a module and an input. Out: what the program wrote and what it cost, or how it ended. The
-//! interface and its bounds are [`program`]'s; here they are held. What is closed off is closed
+//! interface and its bounds are [`program`](crate::domain::governance::program)'s; here they are held. What is closed off is closed
 //! when the module is validated (floating point, vectors, threads, further memories, start functions,
 //! other imports), and what is bounded is bounded by the interpreter (fuel, memory, tables, stack).
 //!

@@ -11,7 +11,7 @@
 //!
 //! Judging is incremental: what depends on the tree alone is judged once for each tree, what the world
 //! changes ([`Asks::World`]) in every cycle; nothing is gathered that no rule asks for. A new need of a
-//! rule is a field of [`Facts`] and its place in `gather`.
+//! rule is a field of [`Facts`](crate::domain::policy::facts::Facts) and its place in `gather`.
 
 mod aim;
 mod contents;
