@@ -22,6 +22,8 @@
 //!
 //! [`ops::propose`] derives and proposes, [`ops::govern`] takes ballots in and counts them,
 //! [`ops::apply`] lands what was certified, [`ops::recover`] finishes or undoes what was cut short.
+//! [`ops::policy`] judges what a change makes of the workspace by the policy's rules
+//! ([`domain::policy::rules`]), in every cycle and once more before it is applied.
 //! [`ops::verify`] runs steps behind ports and keeps the evidence; [`ops::heal`] takes back what broke
 //! under the standing authority that the members document grants, by the path of any approved change.
 //! [`ops::enact`] applies by itself what was certified or what the policy's bounds allow, where the

@@ -199,7 +199,7 @@ fn count(
             final_elsewhere.extend(finality::held(journal, rules, &other)?.iter().flat_map(Held::approvals));
         }
     }
-    let narrowed = policy::narrowed(rules, &case.record);
+    let narrowed = policy::narrowed(rules, &case.record, now);
     let question = Question {
         id: case.id,
         proposal: &case.proposal,

@@ -19,6 +19,10 @@ use crate::ops::govern::{self, Case, Rules};
 use crate::ops::propose::{Derived, NotDerived, derive_delta};
 use crate::ports::{FailureKind, Journal, PortError, PortResult, Stored};
 
+/// Why a proposal waits that no rule has looked at.
+const NOT_JUDGED: &str =
+    "the policy's rules have not looked at it as it is now: the next cycle does (lambda-os run --once)";
+
 /// Most reasons in an entry, and the most characters of one: an entry is one bounded line.
 const REASONS: (usize, usize) = (20, 500);
 
@@ -266,23 +270,27 @@ pub fn denials(findings: &[Finding]) -> Vec<String> {
 }
 
 /// What of the policy holds a proposal up, whatever the ballots say: what denies it, and that nobody
-/// judged it yet on this base.
+/// judged it yet on this base. Whether it is frozen is asked now, not remembered.
 #[must_use]
-pub fn narrowed(rules: &Rules, record: &ProposalRecord) -> Vec<Narrowing> {
-    if rules.policy.rules.is_empty() {
+pub fn narrowed(rules: &Rules, record: &ProposalRecord, now: Times) -> Vec<Narrowing> {
+    let set = &rules.policy.rules;
+    if set.is_empty() {
         return Vec::new();
     }
-    let waits = |reason: &str| {
-        let freeze = reason.strip_prefix(FREEZE).is_some_and(|rest| rest.starts_with(':'));
-        let by = if freeze { NarrowedBy::Freeze } else { NarrowedBy::Policy };
-        Narrowing { by, verdict: Narrower::Wait, reason: reason.to_owned() }
-    };
+    let waits = |by, reason: String| Narrowing { by, verdict: Narrower::Wait, reason };
+    let freeze = set.freeze.iter().filter(|rule| rule.severity == Severity::Deny);
+    let frozen = freeze.flat_map(|rule| rule.holding(record.purpose, record.track, now));
+    let mut narrowed: Vec<Narrowing> =
+        frozen.map(|why| waits(NarrowedBy::Freeze, format!("{FREEZE}: {}", text::inert(&why)))).collect();
+    let is_freeze = |reason: &&String| reason.strip_prefix(FREEZE).is_some_and(|rest| rest.starts_with(':'));
     match record.judged.as_ref().filter(|judged| judged.tree == record.tree) {
-        Some(judged) => judged.denied.iter().map(|reason| waits(reason)).collect(),
-        None => vec![waits(
-            "the policy's rules have not looked at it as it is now: the next cycle does (lambda-os run --once)",
-        )],
+        Some(judged) => {
+            let others = judged.denied.iter().filter(|reason| !is_freeze(reason));
+            narrowed.extend(others.map(|reason| waits(NarrowedBy::Policy, reason.clone())));
+        }
+        None => narrowed.push(waits(NarrowedBy::Policy, NOT_JUDGED.to_owned())),
     }
+    narrowed
 }
 
 /// Judge a change anew just before it is applied, and journal what is found where that is another

@@ -122,6 +122,33 @@ impl Default for Freeze {
     }
 }
 
+impl Freeze {
+    /// What holds such a change up at this moment, each a sentence without a final stop.
+    #[must_use]
+    pub fn holding(&self, purpose: Purpose, track: Track, now: Times) -> Vec<String> {
+        if purpose == Purpose::Heal {
+            return Vec::new();
+        }
+        let windows = self.windows.iter();
+        let windows = windows.filter(|window| window.tracks.is_empty() || window.tracks.contains(&track));
+        let said = windows.filter_map(|window| {
+            let why = if window.reason.is_empty() { String::new() } else { format!(" ({})", window.reason) };
+            Some(match window.holds(now) {
+                Ok(None) => return None,
+                Ok(Some(until)) if until > now.wall_ms => {
+                    format!("frozen until {}{why}", Moment::from_ms(until))
+                }
+                Ok(Some(until)) => {
+                    let minutes = (until - now.slow_ms).div_euclid(MINUTE_MS) + 1;
+                    format!("frozen for {minutes} minutes more{why}: the clock was set over the end of that")
+                }
+                Err(why) => why,
+            })
+        });
+        said.collect()
+    }
+}
+
 impl Rule for Freeze {
     const ID: &'static str = FREEZE;
     const ASKS: Asks = Asks::World;
@@ -160,25 +187,8 @@ tracks = [\"core\", \"self-upgrade\"]
     }
 
     fn judge(&self, facts: &Facts, found: &mut Found) {
-        let Some(change) = facts.change.as_ref().filter(|change| change.purpose != Purpose::Heal) else {
-            return;
-        };
-        for window in &self.windows {
-            if !window.tracks.is_empty() && !window.tracks.contains(&change.track) {
-                continue;
-            }
-            let why = if window.reason.is_empty() { String::new() } else { format!(" ({})", window.reason) };
-            let said = match window.holds(facts.now) {
-                Ok(None) => continue,
-                Ok(Some(until)) if until > facts.now.wall_ms => {
-                    format!("frozen until {}{why}", Moment::from_ms(until))
-                }
-                Ok(Some(until)) => {
-                    let minutes = (until - facts.now.slow_ms).div_euclid(MINUTE_MS) + 1;
-                    format!("frozen for {minutes} minutes more{why}: the clock was set over the end of that")
-                }
-                Err(why) => why,
-            };
+        let Some(change) = &facts.change else { return };
+        for said in self.holding(change.purpose, change.track, facts.now) {
             found.whole(said, Some("it goes on by itself when the window is over"));
         }
     }
