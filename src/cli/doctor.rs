@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::fs::{Access, StatVfsMountFlags};
 use serde::Serialize;
 
+use super::open;
 use super::place::{self, shown};
 use super::show::Paint;
 use super::{Exit, Failure, Global, show};
@@ -25,6 +26,7 @@ use crate::config::Settings;
 use crate::domain::module::Discovery;
 use crate::domain::text;
 use crate::ops::doctor::{self, Finding, Level, Space};
+use crate::ops::govern;
 use crate::ports::{Clock as _, PortError, PortResult, Repository as _};
 
 /// Arguments.
@@ -51,7 +53,10 @@ pub(super) fn run(global: &Global, _args: &Args) -> Result<Exit, Failure> {
     let mut newest_ms = None;
     if let (Ok(repository), Ok(settings)) = (&place.repository, &place.settings) {
         match place::state_dir(global, settings, repository) {
-            Ok(state_dir) => newest_ms = state(&state_dir, repository, &mut findings),
+            Ok(state_dir) => {
+                newest_ms = state(&state_dir, repository, &mut findings);
+                findings.extend(ladder(&state_dir, settings));
+            }
             Err(error) => findings.push(broken("state", &error, "name one with --state-dir DIR")),
         }
     }
@@ -126,8 +131,8 @@ fn git_program() -> Finding {
 fn other_programs() -> Vec<Finding> {
     [
         ("ssh", "upstreams with ssh locations cannot be asked without it"),
-        ("ssh-keygen", "ballots are signed with it, once there are any"),
-        ("nix", "modules are evaluated and built with it, once they are verified"),
+        ("ssh-keygen", "keys that are no plain files sign ballots with it"),
+        ("nix", "modules are evaluated and built with it"),
     ]
     .into_iter()
     .map(|(name, why)| match on_path(name) {
@@ -282,6 +287,14 @@ fn state(state_dir: &StateDir, repository: &GitRepository, findings: &mut Vec<Fi
             None
         }
     }
+}
+
+/// How much is done without a person here; nothing where nobody is trusted yet.
+fn ladder(state_dir: &StateDir, settings: &Settings) -> Option<Finding> {
+    let journal = JournalReader::open(state_dir).ok()?;
+    let rules = govern::rules(&journal, journal.state()).ok()?;
+    let ladder = open::ladder(settings);
+    Some(doctor::ladder(&ladder, &rules.policy, journal.state().stopped.as_deref()))
 }
 
 fn rights(state_dir: &StateDir, existing: &Path) -> Finding {

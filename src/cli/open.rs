@@ -73,23 +73,7 @@ impl Open {
     /// How much may be done without a person, by this machine's configuration.
     #[must_use]
     pub fn ladder(&self) -> Ladder {
-        let own = self.settings.track_rungs();
-        Ladder {
-            rung: rung(self.settings.rung),
-            tracks: own.map(|(track, own)| (track, rung(own))).collect(),
-        }
-    }
-
-    /// What the configuration runs on the workspace.
-    #[must_use]
-    pub fn commands(&self) -> Vec<Command> {
-        let command = self.settings.effective.verify.command.iter();
-        command
-            .map(|command| Command {
-                what: "verify.command.program".to_owned(),
-                words: command.program.clone(),
-            })
-            .collect()
+        ladder(&self.settings)
     }
 
     /// Who decides over proposals, as configured.
@@ -127,6 +111,12 @@ impl Open {
             state.holds.insert(crate::domain::id::ModuleName::new(&module), reason);
         }
     }
+}
+
+/// How much a configuration lets be done without a person.
+pub(super) fn ladder(settings: &Settings) -> Ladder {
+    let own = settings.track_rungs();
+    Ladder { rung: rung(settings.rung), tracks: own.map(|(track, own)| (track, rung(own))).collect() }
 }
 
 fn rung(configured: Configured) -> Rung {

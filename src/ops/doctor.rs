@@ -3,6 +3,10 @@
 
 use serde::Serialize;
 
+use crate::domain::ladder::Ladder;
+use crate::domain::policy::Policy;
+use crate::domain::proposal::Track;
+
 /// How bad a finding is, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -62,6 +66,29 @@ impl Finding {
 #[must_use]
 pub fn worst(findings: &[Finding]) -> Level {
     findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
+}
+
+/// How much is done without a person: of the tracks that move pins, where that is said.
+#[must_use]
+pub fn ladder(ladder: &Ladder, policy: &Policy, stopped: Option<&str>) -> Finding {
+    if let Some(reason) = stopped {
+        return Finding::new("ladder", Level::Attention, format!("everything is held: {reason}"))
+            .next("lambda-os unhold --all");
+    }
+    let tracks = [Track::Leaf, Track::Core];
+    let is_lowered = |track| ladder.rung(policy, track, false) < ladder.configured(track);
+    let said = tracks.map(|track| {
+        let (is, asked) = (ladder.rung(policy, track, false), ladder.configured(track));
+        let lowered =
+            if is_lowered(track) { format!(" (asked for {})", asked.as_str()) } else { String::new() };
+        format!("{} {}{lowered}", track.as_str(), is.as_str())
+    });
+    let said = said.join(", ");
+    if tracks.into_iter().any(is_lowered) {
+        return Finding::new("ladder", Level::Note, said)
+            .next("the policy says how much may be: lambda-os policy show");
+    }
+    Finding::new("ladder", Level::Ok, said)
 }
 
 /// What confines the programs of modules here: `held` says how, or why nothing does; `missing` is what
@@ -294,6 +321,21 @@ mod tests {
         let none = sandbox(&Err("no sandbox: nothing works".to_owned()), &[]);
         assert_eq!(none.level, Level::Attention);
         assert!(none.message.contains("are unknown") && none.next.is_some());
+    }
+
+    #[test]
+    fn a_rung_that_the_policy_does_not_allow_is_said() {
+        use crate::domain::heal::Rung;
+        let asked = |rung| Ladder { rung, tracks: std::collections::BTreeMap::new() };
+        let policy = Policy { rungs: [(Track::Leaf, Rung::Gated)].into(), ..Policy::default() };
+        let said = |rung, stopped| {
+            let finding = ladder(&asked(rung), &policy, stopped);
+            (finding.level, finding.message)
+        };
+        assert_eq!(said(Rung::Assisted, None), (Level::Ok, "leaf assisted, core assisted".to_owned()));
+        let both = "leaf gated, core assisted (asked for gated)".to_owned();
+        assert_eq!(said(Rung::Gated, None), (Level::Note, both));
+        assert_eq!(said(Rung::Gated, Some("why")).0, Level::Attention);
     }
 
     #[test]
