@@ -76,6 +76,18 @@ impl Open {
         ladder(&self.settings)
     }
 
+    /// What the configuration runs on the workspace.
+    #[must_use]
+    pub fn commands(&self) -> Vec<Command> {
+        let command = self.settings.effective.verify.command.iter();
+        command
+            .map(|command| Command {
+                what: "verify.command.program".to_owned(),
+                words: command.program.clone(),
+            })
+            .collect()
+    }
+
     /// Who decides over proposals, as configured.
     #[must_use]
     pub fn governor(&self) -> Box<dyn Governor> {
