@@ -2,64 +2,20 @@
 
 use serde_json::json;
 
+use super::tests::{id, module, upgrade};
 use super::*;
 use crate::domain::contents::held::{Bytes, Held, Told};
 use crate::domain::contents::touched::{At, Difference, Kind, Links, PathChange};
 use crate::domain::contents::vouched::{Carrier, Newcomer, Voucher, VoucherError};
 use crate::domain::governance::key::PublicKey;
-use crate::domain::governance::time::Times;
-use crate::domain::graph::Wiring;
-use crate::domain::id::{Cid, ModuleName, ObjectId};
+use crate::domain::id::Cid;
 use crate::domain::policy::contents::{ContentFacts, FileFacts};
-use crate::domain::policy::facts::{ChangeFacts, Lately, ModuleFacts, Moved};
-use crate::domain::proposal::{Purpose, Track};
-use crate::domain::upgrade::Relation;
-use crate::domain::url::RepoIdentity;
-
-fn id(byte: u8) -> ObjectId {
-    ObjectId::from_bytes(&[byte; 20]).unwrap()
-}
+use crate::domain::policy::facts::ModuleFacts;
+use crate::domain::proposal::Purpose;
 
 /// The module `waku`, moved from 1 to 2, with these contents.
 fn facts(contents: ContentFacts) -> Facts {
-    let name = ModuleName::new("waku");
-    let identity = RepoIdentity::github("o", "waku");
-    let module = ModuleFacts {
-        name,
-        path: "repos/waku".into(),
-        fetched: identity.clone(),
-        identity,
-        revision: Some(id(2)),
-        judged: true,
-        moved: Some(Moved {
-            from: id(1),
-            to: id(2),
-            relation: Ok(Relation::Counted { behind: 1, ahead: 0 }),
-        }),
-        coherence: None,
-        upstream: None,
-        first_seen_ms: Ok(None),
-        floor: None,
-        contents,
-    };
-    Facts {
-        change: Some(ChangeFacts {
-            purpose: Purpose::Upgrade,
-            track: Track::Leaf,
-            files: Vec::new(),
-            paths: [RepoPath::from("repos/waku")].into(),
-            document: None,
-        }),
-        modules: vec![module],
-        wiring: Wiring::default(),
-        lock_before: None,
-        files: BTreeMap::new(),
-        files_before: BTreeMap::new(),
-        own_links: Ok(Links::new()),
-        commands: Vec::new(),
-        now: Times { wall_ms: 0, checked_ms: 0, slow_ms: 0 },
-        lately: Lately::default(),
-    }
+    upgrade(vec![ModuleFacts { contents, ..module("waku") }])
 }
 
 fn held(told: &[(&str, &str)]) -> Held {
@@ -174,7 +130,7 @@ fn metadata_is_there_and_well_formed() {
 #[test]
 fn rln_is_on_where_messages_go_over_a_network_that_requires_it() {
     let rule = |network: &str| json!({"rln": {"network": network, "required_on": ["twn"]}});
-    let module = |rln: &str, capability: &str| {
+    let words = |rln: &str, capability: &str| {
         format!(r#"{{"name":"a","version":"1","type":"core","capabilities":["{capability}"]{rln}}}"#)
     };
     let scaffold =
@@ -190,7 +146,7 @@ fn rln_is_on_where_messages_go_over_a_network_that_requires_it() {
         ("", "messaging", Some("1"), Some("cannot be told: mix.rln_enabled is neither")),
         ("", "storage", None, None),
     ] {
-        let mut facts = holding(&[("metadata.json", &module(rln, capability))]);
+        let mut facts = holding(&[("metadata.json", &words(rln, capability))]);
         facts.files.insert("scaffold.toml".into(), scaffold(toml));
         check(rule("twn"), &facts, expect.as_slice());
         check(rule("logos.test"), &facts, &[]);
@@ -202,7 +158,7 @@ fn rln_is_on_where_messages_go_over_a_network_that_requires_it() {
     absent.files.insert("scaffold.toml".into(), Ok(None));
     check(rule("twn"), &absent, &[]);
     // Switching it off in the workspace is judged for modules that do not move.
-    let mut off = holding(&[("metadata.json", &module("", "chat"))]);
+    let mut off = holding(&[("metadata.json", &words("", "chat"))]);
     (off.modules[0].judged, off.modules[0].moved) = (false, None);
     off.files.insert("scaffold.toml".into(), scaffold(Some("false")));
     check(rule("twn"), &off, &[]);

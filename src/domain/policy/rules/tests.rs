@@ -57,6 +57,7 @@ pub(super) fn id(byte: u8) -> ObjectId {
 /// A module of the result that the change takes from 1 to 2.
 pub(super) fn module(name: &str) -> ModuleFacts {
     ModuleFacts {
+        contents: crate::domain::policy::contents::ContentFacts::default(),
         name: ModuleName::new(name),
         path: format!("repos/{name}").as_str().into(),
         identity: RepoIdentity::github("org", name),
@@ -79,6 +80,8 @@ pub(super) fn module(name: &str) -> ModuleFacts {
 pub(super) fn upgrade(modules: Vec<ModuleFacts>) -> Facts {
     let paths = modules.iter().map(|module| module.path.clone()).collect();
     Facts {
+        files_before: BTreeMap::new(),
+        own_links: Ok(BTreeMap::new()),
         change: Some(ChangeFacts {
             purpose: Purpose::Upgrade,
             track: Track::Leaf,
