@@ -20,6 +20,9 @@
 //!   → Proposal → Ballots → Tally → Certificate → Landing → commit, and an entry that says so
 //! ```
 //!
+//! A program can narrow that, or decide alone where the members document says so: the same bytes give the
+//! same decision everywhere ([`domain::governance::program`]).
+//!
 //! [`ops::propose`] derives and proposes, [`ops::govern`] takes ballots in and counts them,
 //! [`ops::apply`] lands what was certified, [`ops::recover`] finishes or undoes what was cut short.
 //! [`ops::policy`] judges what a change makes of the workspace by the policy's rules

@@ -18,6 +18,7 @@ use crate::domain::flake::nar::NarHash;
 use crate::domain::flake::relock::{FlakeSources, SourceError};
 use crate::domain::governance::exchange::Message;
 use crate::domain::governance::key::PublicKey;
+use crate::domain::governance::program::Executor;
 use crate::domain::governance::tally::{Question, Received, Tally};
 use crate::domain::health::{Exit, Placed, SandboxReport, Scene, Step, StepRun, Stream};
 use crate::domain::history::{History, HistoryLimits};
@@ -640,6 +641,11 @@ pub trait Governor: Sync {
     /// A governor that cannot answer gives [`tally::unanswered`](crate::domain::governance::tally::unanswered):
     /// pending, with the reason.
     fn tally(&self, question: &Question<'_>, ballots: &[Received], elsewhere: &[Received]) -> Tally;
+
+    /// What runs the programs that the rules name; where there is nothing, what they narrow waits.
+    fn executor(&self) -> Option<&dyn Executor> {
+        None
+    }
 }
 
 /// Makes signatures over ballots with one principal's key.

@@ -33,6 +33,7 @@ mod pin;
 mod place;
 mod plan;
 mod policy;
+mod program;
 mod proposal;
 mod propose;
 mod report;
@@ -125,6 +126,8 @@ pub enum Command {
     Verify(verify::Args),
     /// Show what is proposed, decide over it, and apply it
     Proposal(proposal::Args),
+    /// Keep and try the programs that decide over proposals
+    Program(program::Args),
     /// Run a command on a copy of the workspace, and propose what it changes there
     Propose(propose::Args),
     /// Show and check the places that record each module's revision
@@ -211,6 +214,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(global, args),
         Command::Verify(args) => verify::run(global, args),
         Command::Proposal(args) => proposal::run(global, args),
+        Command::Program(args) => program::run(global, args),
         Command::Propose(args) => propose::run(global, args),
         Command::Pin(args) => pin::run(global, args),
         Command::Lock(args) => lock::run(global, args),

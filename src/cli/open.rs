@@ -3,7 +3,7 @@
 use super::{Failure, Global, place};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::git::GitRepository;
-use crate::adapters::governors::{Absent, People};
+use crate::adapters::governors::{Absent, People, Programs};
 use crate::adapters::inbox::InboxDirectory;
 use crate::adapters::journal::JournalReader;
 use crate::adapters::mirrors::Mirrors;
@@ -100,7 +100,7 @@ impl Open {
         match self.settings.backend {
             Backend::Human => Box::new(People),
             Backend::Multisig => absent("multisig"),
-            Backend::Program => absent("program"),
+            Backend::Program => Box::new(Programs),
         }
     }
 

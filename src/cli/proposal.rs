@@ -14,6 +14,7 @@ mod page;
 pub(super) mod resolve;
 mod show;
 mod signer;
+mod verify_decision;
 pub(super) mod vote;
 mod withdraw;
 
@@ -44,6 +45,8 @@ enum Verb {
     Apply(apply::Args),
     /// Take proposals back
     Withdraw(withdraw::Args),
+    /// Decide again what programs decided over one, and compare
+    VerifyDecision(verify_decision::Args),
     /// Print the text of a ballot, to be signed elsewhere with ssh-keygen
     Ballot(ballot::Args),
 }
@@ -59,6 +62,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Verb::Reject(args) => vote::reject(global, args),
         Verb::Apply(args) => apply::run(global, args),
         Verb::Withdraw(args) => withdraw::run(global, args),
+        Verb::VerifyDecision(args) => verify_decision::run(global, args),
         Verb::Ballot(args) => ballot::run(global, args),
     }
 }

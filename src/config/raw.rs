@@ -463,7 +463,7 @@ pub enum Backend {
     Human,
     /// A threshold of principals.
     Multisig,
-    /// Another program.
+    /// Programs, on the tracks that the members document gives to one; people on the others.
     Program,
 }
 

@@ -235,6 +235,9 @@ pub struct ProposalRecord {
     pub made: u64,
     /// Wall time of that, Unix milliseconds.
     pub made_wall_ms: i64,
+    /// The same in checked time: how long it has been open runs from there.
+    #[serde(default)]
+    pub made_checked_ms: i64,
     /// When it ends undecided, Unix milliseconds.
     pub expires_ms: i64,
     /// What to know about it, each a sentence without a final stop.

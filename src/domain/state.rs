@@ -332,6 +332,7 @@ impl State {
                     supersedes: *supersedes,
                     made: seq,
                     made_wall_ms: wall_ms,
+                    made_checked_ms: self.time.checked_ms(),
                     expires_ms: *expires_ms,
                     notes: notes.clone(),
                     ballots: Vec::new(),

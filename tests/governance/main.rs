@@ -4,8 +4,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/programs.rs"]
+mod built;
+
 mod elsewhere;
 mod inbox;
+mod programs;
 mod signing;
 mod tokens;
 mod trust;

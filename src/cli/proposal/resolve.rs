@@ -88,6 +88,7 @@ mod tests {
             supersedes: None,
             made,
             made_wall_ms: 0,
+            made_checked_ms: 0,
             expires_ms: 0,
             notes: Vec::new(),
             ballots: Vec::new(),

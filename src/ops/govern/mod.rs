@@ -12,11 +12,13 @@ mod draft;
 mod finality;
 mod intake;
 mod outcome;
+mod program;
 
 pub use draft::{Word, draft, next_seq};
 pub use finality::{Adopted, adopt};
 pub use intake::{Imported, Taken, import, take_in};
 pub use outcome::{Certified, Settled, certify, recheck, settle, withdraw};
+pub use program::{Redecided, redecide};
 
 use std::collections::BTreeSet;
 
@@ -34,7 +36,7 @@ use crate::domain::policy::Policy;
 use crate::domain::proposal::{Proposal, ProposalRecord, Purpose};
 use crate::domain::state::State;
 use crate::ops::policy;
-use crate::ports::{Clock, FailureKind, Governor, PortError, PortResult, Stored};
+use crate::ports::{Clock, FailureKind, Governor, Journal, PortError, PortResult, Stored};
 
 /// By which rules this workspace decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +184,68 @@ fn count(
     held: Option<&Held>,
     now: Times,
 ) -> PortResult<Tally> {
+    let heard = heard(journal, state, rules, case)?;
+    let mut narrowed = policy::narrowed(rules, &case.record, now);
+    let mut decided = None;
+    if program::has_a_say(rules, case) {
+        let plain = heard.tally(state, governor, rules, case, now);
+        let said = program::said(journal, rules, case, &plain, now)?;
+        narrowed.extend(said.narrowed);
+        decided = said.decided;
+    }
+    let question = Question {
+        narrowed: &narrowed,
+        decided: decided.as_ref(),
+        certified: held.map(Held::is_final),
+        ..heard.question(state, rules, case, now)
+    };
+    Ok(governor.tally(&question, &heard.ballots, &heard.elsewhere))
+}
+
+/// What was said, on a proposal and on those that bear on it.
+struct Heard {
+    ballots: Vec<Received>,
+    elsewhere: Vec<Received>,
+    /// Ballots that are part of the certificates of others.
+    is_final: BTreeSet<Cid>,
+}
+
+impl Heard {
+    /// The question without anything that narrows, and without a certificate.
+    fn question<'a>(
+        &'a self,
+        state: &'a State,
+        rules: &'a Rules,
+        case: &'a Case,
+        now: Times,
+    ) -> Question<'a> {
+        Question {
+            id: case.id,
+            proposal: &case.proposal,
+            pins: &case.pins,
+            files: &case.delta.files,
+            document: case.delta.document,
+            narrowed: &[],
+            members: &rules.members,
+            successor: case.successor.as_ref(),
+            policy: rules.policy_cid,
+            base: case.record.base,
+            allow_unverified: rules.policy.allow_unverified,
+            revoked: &state.revoked,
+            decided: None,
+            certified: None,
+            final_elsewhere: &self.is_final,
+            now,
+        }
+    }
+
+    /// What the ballots add up to by themselves.
+    fn tally(&self, state: &State, governor: &dyn Governor, rules: &Rules, case: &Case, now: Times) -> Tally {
+        governor.tally(&self.question(state, rules, case, now), &self.ballots, &self.elsewhere)
+    }
+}
+
+fn heard(journal: &(impl Stored + ?Sized), state: &State, rules: &Rules, case: &Case) -> PortResult<Heard> {
     let ballots = received(journal, &case.record.ballots)?;
     let modules: BTreeSet<_> = case.pins.iter().map(|pin| (&pin.module, pin.from)).collect();
     let (mut elsewhere, mut final_elsewhere) = (Vec::new(), BTreeSet::new());
@@ -199,26 +263,41 @@ fn count(
             final_elsewhere.extend(finality::held(journal, rules, &other)?.iter().flat_map(Held::approvals));
         }
     }
-    let narrowed = policy::narrowed(rules, &case.record, now);
-    let question = Question {
-        id: case.id,
-        proposal: &case.proposal,
-        pins: &case.pins,
-        files: &case.delta.files,
-        document: case.delta.document,
-        narrowed: &narrowed,
-        members: &rules.members,
-        successor: case.successor.as_ref(),
-        policy: rules.policy_cid,
-        base: case.record.base,
-        allow_unverified: rules.policy.allow_unverified,
-        revoked: &state.revoked,
-        decided: case.decided(rules),
-        certified: held.map(Held::is_final),
-        final_elsewhere: &final_elsewhere,
-        now,
+    Ok(Heard { ballots, elsewhere, is_final: final_elsewhere })
+}
+
+/// What the programs that have a say on a proposal are given now.
+///
+/// # Errors
+/// As [`rules`] and [`case`].
+pub fn program_input(
+    journal: &(impl Stored + ?Sized),
+    state: &State,
+    governor: &dyn Governor,
+    id: ProposalId,
+    clock: &dyn Clock,
+) -> PortResult<Vec<u8>> {
+    let (rules, case, now) = (rules(journal, state)?, case(journal, state, id)?, now(state, clock));
+    let plain = heard(journal, state, &rules, &case)?.tally(state, governor, &rules, &case, now);
+    program::given(journal, &rules, &case, &plain, now)
+}
+
+/// Ask the programs that have a say on a proposal, and journal what they say where it is new.
+fn consult(
+    journal: &mut dyn Journal,
+    state: &mut State,
+    governor: &dyn Governor,
+    rules: &Rules,
+    id: ProposalId,
+    clock: &dyn Clock,
+) -> PortResult<()> {
+    let case = case(journal, state, id)?;
+    let Some(executor) = governor.executor().filter(|_| program::has_a_say(rules, &case)) else {
+        return Ok(());
     };
-    Ok(governor.tally(&question, &ballots, &elsewhere))
+    let now = now(state, clock);
+    let plain = heard(journal, state, rules, &case)?.tally(state, governor, rules, &case, now);
+    program::ask(journal, state, executor, rules, &case, &plain, now)
 }
 
 /// The stored messages, each verified.

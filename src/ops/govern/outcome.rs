@@ -1,6 +1,6 @@
 //! What follows from the count: certificates for what is approved, an end for what is not.
 
-use super::{Case, case, count, finality, now, rules, stored};
+use super::{Case, case, consult, count, finality, now, rules, stored};
 use crate::domain::audit::entry::Entry;
 use crate::domain::event::Event;
 use crate::domain::governance::ballot::{Ballot, Choice, SignedBallot};
@@ -46,6 +46,7 @@ pub fn settle(
     // What is certified or closed bears on those that come after it.
     let mut state = state.clone();
     for id in open {
+        consult(journal, &mut state, governor, &rules, id, clock)?;
         let now = now(&state, clock);
         let case = case(journal, &state, id)?;
         let held = finality::held(journal, &rules, &case)?;
@@ -152,9 +153,11 @@ pub fn certify(
     id: ProposalId,
     clock: &dyn Clock,
 ) -> PortResult<Certified> {
-    let (rules, case, now) = (rules(journal, state)?, case(journal, state, id)?, now(state, clock));
+    let (rules, mut state) = (rules(journal, state)?, state.clone());
+    consult(journal, &mut state, governor, &rules, id, clock)?;
+    let (case, now) = (case(journal, &state, id)?, now(&state, clock));
     let held = finality::held(journal, &rules, &case)?;
-    let tally = count(journal, state, governor, &rules, &case, held.as_ref(), now)?;
+    let tally = count(journal, &state, governor, &rules, &case, held.as_ref(), now)?;
     enough(&case, &tally)?;
     if held.is_some() && !tally.is_enactable() {
         return Err(waits(&case.id, &tally));

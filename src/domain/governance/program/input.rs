@@ -78,8 +78,9 @@ pub struct Said {
 pub struct Time {
     /// Wall time, Unix milliseconds: whoever sets the machine's clock sets it. Things may end by it.
     pub now_ms: i64,
-    /// When the proposal was made, by the same clock.
-    pub made_ms: i64,
+    /// How long the proposal has been open, milliseconds of checked time (see [`super::super::time`]):
+    /// what no clock that was set forward makes pass. Things may begin by it.
+    pub open_ms: i64,
 }
 
 impl Input {
