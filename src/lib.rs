@@ -57,6 +57,7 @@
 //! | `head` | sequence and id of the newest entry, to notice a cut tail | check value |
 //! | `objects/` | large values by content id | truth, named by the journal |
 //! | `inbox/` | ballots signed elsewhere, until they are journalled | intent |
+//! | `exchange/` | what other operators show, and how asking them went | cache |
 //! | `keys/operator` | the key that `init` made when nobody gave one | secret |
 //! | `mirrors/` | bare mirrors of the upstreams | cache |
 //! | `cache/` | what can be computed again: hashes, modules' files, what the machine provides | cache |

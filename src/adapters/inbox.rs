@@ -10,14 +10,17 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::adapters::durable;
+use crate::adapters::durable::{self, Disk as _, RealDisk};
+use crate::adapters::process::Invocation;
+use crate::adapters::state_dir::StateDir;
 use crate::domain::governance::ballot::{MAX_MESSAGE, MAX_TEXT};
 use crate::domain::governance::signature::MAX_ARMOR;
 use crate::domain::text;
-use crate::ports::{Clock, Inbox, InboxContent, InboxMessage, PortResult};
+use crate::ports::{Clock, FailureKind, Inbox, InboxContent, InboxMessage, PortError, PortResult};
 
 /// Most messages that are taken in at once; the rest waits.
 pub const MAX_MESSAGES: usize = 256;
@@ -129,6 +132,63 @@ const BEGIN: &[u8] = b"-----BEGIN SSH SIGNATURE-----";
 struct Pair {
     text: bool,
     signature: bool,
+}
+
+/// Let the people of a group drop messages into the inbox of a state directory: they may enter
+/// the directory, and add files to `inbox/` of which nobody but their owner and ours removes any.
+/// They may not list the state directory.
+///
+/// # Errors
+/// Refused when the state directory is another user's; failed when there is no such group, or its
+/// rights cannot be set.
+pub fn share(state: &StateDir, group: &str) -> PortResult<()> {
+    let (root, inbox) = (state.root(), state.inbox());
+    let shown = text::git_quoted(inbox.as_os_str().as_encoded_bytes());
+    let failed =
+        |error: io::Error| durable::port_error(format!("cannot share {shown} with the group {group}"), error);
+    let owner = std::fs::metadata(root).map_err(failed)?.uid();
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(PortError::failed(format!("cannot share {shown}: it is another user's"))
+            .kind(FailureKind::Refused));
+    }
+    let number = group_number(group)?;
+    RealDisk.create_dir(&inbox).map_err(failed)?;
+    for (path, rights) in [(root, 0o710), (inbox.as_path(), 0o3770)] {
+        let found = std::fs::symlink_metadata(path).map_err(failed)?;
+        if !found.is_dir() {
+            return Err(failed(io::ErrorKind::NotADirectory.into()));
+        }
+        if found.gid() != number {
+            std::os::unix::fs::chown(path, None, Some(number)).map_err(failed)?;
+        }
+        if found.mode() & 0o7777 != rights || found.gid() != number {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(rights)).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// The number of a group: as the system's databases say (getent(1)).
+fn group_number(group: &str) -> PortResult<u32> {
+    if let Ok(number) = group.parse() {
+        return Ok(number);
+    }
+    let asked = Invocation::new("getent")
+        .args(["group", "--", group])
+        .deadline(Duration::from_secs(10))
+        .output_cap(1 << 20)
+        .run()
+        .map_err(|error| PortError::failed(format!("cannot look up the group {group}")).because(error))?;
+    // group(5): name:password:number:members
+    String::from_utf8_lossy(&asked.stdout)
+        .trim_end()
+        .split(':')
+        .nth(2)
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(|| {
+            PortError::failed(format!("there is no group {}", text::quoted(group)))
+                .hint("make it, or set governance.inbox_group to another")
+        })
 }
 
 /// Letters, digits, `.`, `_` and `-`, not hidden: nothing that a shell or a terminal would read.

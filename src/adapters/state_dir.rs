@@ -172,6 +172,12 @@ impl StateDir {
         self.root.join("keys").join("operator")
     }
 
+    /// Copies of what other operators show, and how asking them went.
+    #[must_use]
+    pub fn exchange(&self) -> PathBuf {
+        self.root.join("exchange")
+    }
+
     /// Bare mirrors of the upstreams.
     #[must_use]
     pub fn mirrors(&self) -> PathBuf {

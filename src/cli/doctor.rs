@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::open;
 use super::place::{self, shown};
 use super::show::Paint;
-use super::{Exit, Failure, Global, show};
+use super::{Exit, Failure, Global, exchange, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::git::GitRepository;
 use crate::adapters::journal::JournalReader;
@@ -54,8 +54,9 @@ pub(super) fn run(global: &Global, _args: &Args) -> Result<Exit, Failure> {
     if let (Ok(repository), Ok(settings)) = (&place.repository, &place.settings) {
         match place::state_dir(global, settings, repository) {
             Ok(state_dir) => {
-                newest_ms = state(&state_dir, repository, &mut findings);
+                newest_ms = state(&state_dir, repository, settings, &mut findings);
                 findings.extend(ladder(&state_dir, settings));
+                findings.extend(exchange::findings(settings, &state_dir, SystemClock.wall_ms()));
             }
             Err(error) => findings.push(broken("state", &error, "name one with --state-dir DIR")),
         }
@@ -234,7 +235,12 @@ fn workspace(repository: &GitRepository) -> Vec<Finding> {
 }
 
 /// What is to be said of the state directory; gives the wall time of the newest cycle.
-fn state(state_dir: &StateDir, repository: &GitRepository, findings: &mut Vec<Finding>) -> Option<i64> {
+fn state(
+    state_dir: &StateDir,
+    repository: &GitRepository,
+    settings: &Settings,
+    findings: &mut Vec<Finding>,
+) -> Option<i64> {
     let root = state_dir.root();
     let name = shown(root);
     let inside = real(root).starts_with(real(repository.work_tree()))
@@ -246,7 +252,9 @@ fn state(state_dir: &StateDir, repository: &GitRepository, findings: &mut Vec<Fi
         );
     }
     let existing = root.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
-    findings.push(rights(state_dir, existing));
+    // Who shares the inbox with a group lets that group pass, and no more.
+    let meant = if settings.effective.governance.inbox_group.is_some() { 0o010 } else { 0 };
+    findings.push(rights(state_dir, existing, meant));
     match rustix::fs::statvfs(existing) {
         Ok(stat) => findings.push(doctor::space(Space {
             free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
@@ -297,7 +305,7 @@ fn ladder(state_dir: &StateDir, settings: &Settings) -> Option<Finding> {
     Some(doctor::ladder(&ladder, &rules.policy, journal.state().stopped.as_deref()))
 }
 
-fn rights(state_dir: &StateDir, existing: &Path) -> Finding {
+fn rights(state_dir: &StateDir, existing: &Path, meant: u32) -> Finding {
     let name = shown(state_dir.root());
     if let Err(error) = rustix::fs::access(existing, Access::WRITE_OK | Access::EXEC_OK) {
         return Finding::new(
@@ -312,7 +320,7 @@ fn rights(state_dir: &StateDir, existing: &Path) -> Finding {
             .next("lambda-os init");
     }
     match existing.metadata() {
-        Ok(meta) if meta.mode() & 0o077 != 0 => Finding::new(
+        Ok(meta) if meta.mode() & 0o077 & !meant != 0 => Finding::new(
             "state",
             Level::Attention,
             format!("{name} may be entered by others (mode {:o})", meta.mode() & 0o7777),

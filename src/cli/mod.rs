@@ -23,6 +23,7 @@ mod completions;
 mod config;
 mod demo;
 mod doctor;
+mod exchange;
 mod graph;
 mod hold;
 mod init;

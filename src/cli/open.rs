@@ -3,7 +3,7 @@
 use super::{Failure, Global, place};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::git::GitRepository;
-use crate::adapters::governors::{Absent, People, Programs};
+use crate::adapters::governors::{People, Programs};
 use crate::adapters::inbox::InboxDirectory;
 use crate::adapters::journal::JournalReader;
 use crate::adapters::mirrors::Mirrors;
@@ -91,15 +91,9 @@ impl Open {
     /// Who decides over proposals, as configured.
     #[must_use]
     pub fn governor(&self) -> Box<dyn Governor> {
-        let absent = |backend: &str| {
-            let why = format!(
-                "the governance backend {backend} is not in this version, and no other stands in for it"
-            );
-            Box::new(Absent { why })
-        };
         match self.settings.backend {
             Backend::Human => Box::new(People),
-            Backend::Multisig => absent("multisig"),
+            Backend::Multisig => super::exchange::governor(self),
             Backend::Program => Box::new(Programs),
         }
     }

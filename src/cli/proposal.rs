@@ -14,6 +14,7 @@ mod page;
 pub(super) mod resolve;
 mod show;
 mod signer;
+mod sync;
 mod verify_decision;
 pub(super) mod vote;
 mod withdraw;
@@ -37,6 +38,8 @@ enum Verb {
     Export(exchange::ExportArgs),
     /// Take in a proposal from such a file: its change is derived again here
     Import(exchange::ImportArgs),
+    /// Exchange proposals, ballots and certificates with the other operators
+    Sync(sync::Args),
     /// Say yes to a proposal, or to several at once as one: sign a ballot on it
     Approve(vote::Args),
     /// Say no to proposals: sign a ballot on each
@@ -58,6 +61,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Verb::Diff(args) => diff::run(global, args),
         Verb::Export(args) => exchange::export(global, args),
         Verb::Import(args) => exchange::import(global, args),
+        Verb::Sync(args) => sync::run(global, args),
         Verb::Approve(args) => vote::approve(global, args),
         Verb::Reject(args) => vote::reject(global, args),
         Verb::Apply(args) => apply::run(global, args),

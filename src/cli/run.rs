@@ -4,7 +4,7 @@ use super::open::Open;
 use super::proposal::desk;
 use super::show::{self, Paint};
 use super::talk::Progress;
-use super::{Exit, Failure, Global, report, runners};
+use super::{Exit, Failure, Global, exchange, report, runners};
 use crate::adapters::journal::JournalWriter;
 use crate::adapters::lock::CycleLock;
 use crate::adapters::nix::Roots;
@@ -81,9 +81,11 @@ pub(super) fn one_cycle(open: &Open, stop: &Stop, cause: &str) -> PortResult<Cyc
     Ok(report)
 }
 
-/// Take in the ballots that were dropped into the inbox, and close what they decide against.
+/// Take in the ballots that were dropped into the inbox or that other operators show, close what they
+/// decide against, and show what we have.
 fn govern(open: &Open, journal: &mut JournalWriter<'_>) -> PortResult<()> {
     desk::import(open, journal)?;
+    let mut synced = exchange::bring(open, journal)?;
     let state = journal.state().clone();
     let settled = govern::settle(journal, &state, open.governor().as_ref(), &open.clock)?;
     for id in settled.certified {
@@ -92,6 +94,8 @@ fn govern(open: &Open, journal: &mut JournalWriter<'_>) -> PortResult<()> {
     for (id, outcome) in settled.closed {
         tracing::info!("the proposal {} is {}", id.short(), outcome.as_str());
     }
+    exchange::publish(open, journal, &mut synced)?;
+    exchange::tell(&synced);
     Ok(())
 }
 

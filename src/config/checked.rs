@@ -7,6 +7,7 @@ use std::time::Duration;
 pub use super::raw::{Backend, Rung, Step};
 
 use super::load::Source;
+use super::multisig::{self, Multisig};
 use super::problem::{Places, Problem, Problems, dotted, examine};
 use super::raw::{Raw, RawModule};
 use crate::domain::drift::DriftLimits;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub steps: Vec<Step>,
     /// Who decides.
     pub backend: Backend,
+    /// Where operators hand each other what they have.
+    pub multisig: Option<Multisig>,
     /// Single modules, by name.
     pub modules: BTreeMap<String, RawModule>,
 }
@@ -90,6 +93,7 @@ impl Settings {
             rung: raw.autonomy.rung,
             steps: raw.verify.steps.clone(),
             backend: raw.governance.backend,
+            multisig: multisig::read(&raw.governance),
             modules: raw.modules.clone(),
             effective: raw,
         }
@@ -254,6 +258,8 @@ fn together(raw: &Raw, places: &Places) -> Vec<Problem> {
     paths.extend(
         raw.governance.key_file.iter().map(|path| ("governance.key_file".to_owned(), path.as_path())),
     );
+    let shared = raw.governance.multisig.iter().flat_map(|section| &section.directory);
+    paths.extend(shared.map(|path| ("governance.multisig.directory".to_owned(), path.as_path())));
     paths.extend(
         raw.verify.sandbox.read.iter().map(|path| ("verify.sandbox.read".to_owned(), path.as_path())),
     );
@@ -275,6 +281,9 @@ fn together(raw: &Raw, places: &Places) -> Vec<Problem> {
                 Some("a service has no current directory; ~ is not replaced"),
             );
         }
+    }
+    for (key, message, hint) in multisig::problems(&raw.governance) {
+        wrong(key, message, hint);
     }
     if raw.detect.parallel_per_host > raw.detect.parallel {
         wrong(
@@ -391,6 +400,13 @@ mod tests {
             hold = "until the release"
             [governance]
             backend = "multisig"
+            inbox_group = "operators"
+            [governance.multisig]
+            name = "ann"
+            remote = "ssh://git@example.org/governance.git"
+            directory = "/srv/governance"
+            timeout_s = 30
+            stale_after_s = 3600
             [notify.telegram]
             token_file = "/run/token"
             chat_id = "1"

@@ -11,6 +11,8 @@ pub mod effective;
 
 pub mod load;
 
+pub mod multisig;
+
 pub mod problem;
 
 pub mod raw;

@@ -452,6 +452,43 @@ pub struct RawGovernance {
     /// members' keys: a private key file, absolute. Without it, the key that `init` made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
+    /// The group whose people may drop signed messages into the state directory's `inbox/`: a name or a number.
+    /// Without it, only the user that owns the state directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inbox_group: Option<String>,
+    /// Where operators hand each other proposals, ballots and certificates; for the backend multisig.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multisig: Option<RawMultisig>,
+}
+
+/// `[governance.multisig]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawMultisig {
+    /// Under which name this node shows what it has: the principal's in the members document.
+    pub name: String,
+    /// A git repository that the operators share: https, ssh or an absolute path. Its refs `refs/lambda-os/gov/*` are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// A directory that the operators share, absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    /// Seconds that one question to the repository may take.
+    #[serde(default = "one_minute")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub timeout_s: u64,
+    /// After this many seconds without an answer of each of the places, everything is pending.
+    #[serde(default = "one_day")]
+    #[schemars(range(min = 60, max = 31_536_000))]
+    pub stale_after_s: u64,
+}
+
+fn one_minute() -> u64 {
+    60
+}
+
+fn one_day() -> u64 {
+    86_400
 }
 
 /// Who decides over proposals.

@@ -104,6 +104,36 @@ pub fn import(
     packet: Packet,
     place: Place<'_>,
 ) -> PortResult<Imported> {
+    import_as(journal, state, packet, place, Twin::Refused)
+}
+
+/// As [`import`], also where the same change is proposed here: the two are open beside each other.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_beside(
+    journal: &mut dyn Journal,
+    state: &State,
+    packet: Packet,
+    place: Place<'_>,
+) -> PortResult<Imported> {
+    import_as(journal, state, packet, place, Twin::Welcome)
+}
+
+/// Whether another proposal of the same change may be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Twin {
+    Refused,
+    Welcome,
+}
+
+fn import_as(
+    journal: &mut dyn Journal,
+    state: &State,
+    packet: Packet,
+    place: Place<'_>,
+    twin: Twin,
+) -> PortResult<Imported> {
     let id = packet.id().map_err(no_form)?;
     if state.proposals.contains_key(&id) {
         return Ok(Imported { id, is_new: false, ballots: packet.ballots });
@@ -138,7 +168,8 @@ pub fn import(
     if proposal.expires_ms > latest {
         return Err(refused("it would stay open for longer than this workspace's policy allows".to_owned()));
     }
-    if let Some(other) = state.open_proposals().find(|(_, record)| record.change == proposal.change) {
+    let other = state.open_proposals().find(|(_, record)| record.change == proposal.change);
+    if let Some(other) = other.filter(|_| twin == Twin::Refused) {
         let hint = format!("lambda-os proposal withdraw {}, then import again", other.0.short());
         return Err(refused(format!("the same change is proposed here as {}", other.0.short())).hint(hint));
     }

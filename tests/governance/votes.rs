@@ -221,7 +221,8 @@ fn a_backend_that_is_not_here_leaves_everything_pending() {
     let world = World::proposing(&[]);
     let id = world.proposals().remove(0);
     let config = world.home().join("other.toml");
-    let text = "[workspace]\nallow_local_urls = true\n[governance]\nbackend = \"multisig\"\n";
+    let text = "[workspace]\nallow_local_urls = true\n[governance]\nbackend = \"multisig\"\n\
+                [governance.multisig]\nname = \"operator\"\ndirectory = \"/nonexistent\"\n";
     std::fs::write(&config, text).expect("a configuration is written");
     let mut command = crate::support::lambda_os(world.home());
     command.arg("-C").arg(world.workspace.path()).arg("--state-dir").arg(world.state());
@@ -229,5 +230,5 @@ fn a_backend_that_is_not_here_leaves_everything_pending() {
     let said = crate::world::ran(&command.output().expect("lambda-os runs")).json();
     let tally = &said["ballots"][0]["tally"];
     assert_eq!(tally["state"], "pending");
-    assert!(tally["unanswered"].as_str().expect("a reason").contains("no other stands in for it"));
+    assert!(tally["unanswered"].as_str().expect("a reason").contains("ballots of others may be missing"));
 }

@@ -39,7 +39,7 @@ const MOST_OF_ONE: u64 = 2 * MAX_TOTAL;
 /// How `git` receives in a repository on this machine: nothing that it configures is run.
 const RECEIVE: &str = "git -c core.hooksPath=/dev/null -c core.fsmonitor=false \
     -c core.alternateRefsCommand=true -c receive.autogc=false -c gc.auto=0 -c maintenance.auto=false \
-    -c receive.procReceiveRefs= receive-pack";
+    receive-pack";
 
 /// A shared repository, and under which name we write there.
 pub struct SharedRepository {

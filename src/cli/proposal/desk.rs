@@ -232,6 +232,10 @@ pub(in crate::cli) fn import(open: &Open, journal: &mut JournalWriter<'_>) -> Po
             govern::Taken::Refused { reason, .. } => {
                 tracing::warn!("the ballot {} was refused: {reason}", files.join(" + "));
             }
+            govern::Taken::Waits { ballot, .. } => {
+                let (files, short) = (files.join(" + "), ballot.proposal.short());
+                tracing::info!("the ballot {files} waits: the proposal {short} is not known here");
+            }
             govern::Taken::Cast { .. } | govern::Taken::Known { .. } => {
                 tracing::info!("the ballot {} was taken in", files.join(" + "));
             }

@@ -109,7 +109,7 @@ pub(super) fn import(global: &Global, args: &ImportArgs) -> Result<Exit, Failure
         let state = journal.state().clone();
         match govern::take_in(&mut journal, &state, ballot.as_bytes(), open.clock.wall_ms())? {
             Taken::Cast { .. } => report.ballots_taken += 1,
-            Taken::Known { .. } => {}
+            Taken::Known { .. } | Taken::Waits { .. } => {}
             Taken::Refused { reason, .. } => report.ballots_refused.push(text::inert(&reason)),
         }
     }

@@ -128,7 +128,7 @@ fn cast(global: &Global, args: &Args, choice: Choice) -> Result<Vec<Shown>, Fail
         let state = journal.state().clone();
         let taken = govern::take_in(&mut journal, &state, &message, desk.open.clock.wall_ms())?;
         let cid = match taken {
-            Taken::Cast { message, .. } | Taken::Known { message } => message,
+            Taken::Cast { message, .. } | Taken::Known { message } | Taken::Waits { message, .. } => message,
             Taken::Refused { reason, .. } => {
                 return Err(Failure::new(
                     Exit::Refused,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Rules, case, rules};
+use super::{Rules, case, early, rules};
 use crate::domain::event::Event;
 use crate::domain::governance::ballot::{Ballot, SignedBallot};
 use crate::domain::governance::tally::{Question, Received, tally};
@@ -11,6 +11,7 @@ use crate::domain::id::Cid;
 use crate::domain::proposal::Stage;
 use crate::domain::state::State;
 use crate::domain::text;
+use crate::ops::recorder::Recorder;
 use crate::ports::{FailureKind, Inbox, Journal, PortResult, Stored};
 
 /// What became of a message that came in.
@@ -28,6 +29,13 @@ pub enum Taken {
         /// Which message.
         message: Cid,
     },
+    /// It came before its proposal, and waits for it.
+    Waits {
+        /// Which message.
+        message: Cid,
+        /// What it says.
+        ballot: Box<Ballot>,
+    },
     /// It is no ballot that can count; journalled as refused.
     Refused {
         /// Which message.
@@ -43,6 +51,9 @@ pub enum Taken {
 /// As [`rules`], and when the journal cannot be written.
 pub fn take_in(journal: &mut dyn Journal, state: &State, message: &[u8], now_ms: i64) -> PortResult<Taken> {
     let rules = rules(journal, state)?;
+    if let Some(taken) = early::early(journal, state, &rules, message, now_ms)? {
+        return Ok(taken);
+    }
     match examine(journal, state, &rules, message, now_ms)? {
         Ok((ballot, canonical)) => {
             let message = journal.store(&canonical)?;
@@ -59,13 +70,16 @@ pub fn take_in(journal: &mut dyn Journal, state: &State, message: &[u8], now_ms:
             journal.append(&ballot.proposal.short(), &event)?;
             Ok(Taken::Cast { message, ballot: Box::new(ballot) })
         }
-        Err(reason) => {
-            let message = journal.store(message)?;
-            let event = Event::BallotRefused { message, reason: text::clipped(&text::inert(&reason), 1000) };
-            journal.append("ballot", &event)?;
-            Ok(Taken::Refused { message, reason })
-        }
+        Err(reason) => refuse(journal, message, reason),
     }
+}
+
+/// Keep a message that cannot count, with the reason.
+pub(super) fn refuse(journal: &mut dyn Journal, message: &[u8], reason: String) -> PortResult<Taken> {
+    let message = journal.store(message)?;
+    let event = Event::BallotRefused { message, reason: text::clipped(&text::inert(&reason), 1000) };
+    journal.append("ballot", &event)?;
+    Ok(Taken::Refused { message, reason })
 }
 
 /// The ballot in a message with its one form, or why it cannot count.
@@ -147,7 +161,7 @@ pub fn import(
 ) -> PortResult<Imported> {
     let content = inbox.messages()?;
     let mut imported = Imported { taken: Vec::new(), left_alone: content.left_alone };
-    if content.messages.is_empty() {
+    if content.messages.is_empty() && state.heard.waiting().is_empty() {
         return Ok(imported);
     }
     if let Err(error) = rules(journal, state) {
@@ -158,10 +172,17 @@ pub fn import(
         }
         return Err(error);
     }
+    let mut state = state.clone();
+    for taken in early::again(journal, &mut state, now_ms)? {
+        imported.taken.push((vec!["that waited for its proposal".to_owned()], taken));
+    }
     let mut seen = BTreeSet::new();
     for message in content.messages {
         let taken = if seen.insert(Cid::of(&message.bytes)) {
-            take_in(journal, state, &message.bytes, now_ms)?
+            let mut recorder = Recorder::new(journal);
+            let taken = take_in(&mut recorder, &state, &message.bytes, now_ms)?;
+            recorder.tell(&mut state);
+            taken
         } else {
             Taken::Known { message: Cid::of(&message.bytes) }
         };

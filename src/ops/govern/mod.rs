@@ -9,10 +9,13 @@
 //! the journal's chain, never on what an earlier run said about them.
 
 mod draft;
+mod early;
 mod finality;
 mod intake;
 mod outcome;
 mod program;
+mod publish;
+pub mod sync;
 
 pub use draft::{Word, draft, next_seq};
 pub use finality::{Adopted, adopt};

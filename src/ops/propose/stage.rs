@@ -431,12 +431,23 @@ impl<'a> Desk<'a> {
         base: ObjectId,
     ) -> PortResult<()> {
         let about: Vec<ProposalId> = about.iter().copied().filter(|id| self.open.contains_key(id)).collect();
-        let found =
-            self.open.iter().find(|(_, record)| self.is_same(record, derived.change, candidate.track));
+        // Another operator's may be open beside ours: then the one that was voted on is the one.
+        let same = |record: &ProposalRecord| self.is_same(record, derived.change, candidate.track);
+        let found = self.open.iter().filter(|(_, record)| same(record));
+        let found = found.min_by_key(|(_, record)| record.ballots.is_empty());
         if let Some(found) = found.map(|(id, _)| *id) {
-            self.derived_again(found, &derived, base);
-            self.attest(found, candidate, derived.tree);
-            self.supersede(about.iter().copied().filter(|id| *id != found).collect(), found);
+            // Those of the same change that somebody voted on stay: no ballot is lost to a twin.
+            let stays = |id: &ProposalId| {
+                let record = self.open[id];
+                *id == found
+                    || (self.is_same(record, derived.change, candidate.track) && !record.ballots.is_empty())
+            };
+            let (stay, over): (Vec<_>, Vec<_>) = about.iter().copied().partition(stays);
+            for id in stay.into_iter().chain((!about.contains(&found)).then_some(found)) {
+                self.derived_again(id, &derived, base);
+                self.attest(id, candidate, derived.tree);
+            }
+            self.supersede(over, found);
             return Ok(());
         }
         let most = self.rules.max_open();
