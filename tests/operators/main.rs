@@ -5,6 +5,7 @@
 mod agree;
 mod early;
 mod inbox;
+mod newer;
 mod outage;
 mod places;
 #[path = "../support/mod.rs"]

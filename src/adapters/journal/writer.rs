@@ -12,7 +12,10 @@ use super::{HeadFile, integrity, objects, read_head, shown, write_head};
 use crate::domain::audit::chain::Head;
 use crate::domain::audit::entry::{Entry, VERSION};
 use crate::domain::event::Event;
+use crate::domain::governance::members::MEMBERS_VERSION;
+use crate::domain::governance::newer::newer;
 use crate::domain::id::Cid;
+use crate::domain::policy::POLICY_VERSION;
 use crate::domain::state::State;
 use crate::ports::{Clock, FailureKind, Journal, PortError, PortResult};
 
@@ -296,13 +299,34 @@ impl<'c> JournalWriter<'c> {
 
     /// What other programs appended and we do not understand is not in our state.
     fn refuse_newer(&self) -> PortResult<()> {
-        let Some((seq, kind)) = &self.place.unknown else { return Ok(()) };
+        let Some((seq, kind)) = &self.place.unknown else { return self.refuse_newer_rules() };
         Err(PortError::failed(format!(
             "cannot write to the journal {}: entry {seq} is of type {}, which this program does not know",
             shown(&self.path),
             crate::domain::text::quoted(kind)
         ))
         .hint("use the newer lambda-os that wrote it; reading works, and nothing was changed"))
+    }
+
+    /// By rules that we cannot read nobody knows what may be written.
+    fn refuse_newer_rules(&self) -> PortResult<()> {
+        let state = &self.place.state;
+        let members = state.members.map(|in_force| in_force.document);
+        let rules =
+            [("members document", members, MEMBERS_VERSION), ("policy", state.policy, POLICY_VERSION)];
+        for (what, document, known) in rules {
+            let Some(document) = document else { continue };
+            // What is missing or damaged is said where it is needed.
+            let Ok(Some(bytes)) = objects::load(&self.directory, &document) else { continue };
+            if let Some(version) = newer(&bytes, known) {
+                return Err(PortError::failed(format!(
+                    "cannot write to the journal {}: the {what} in force has version {version}, and this program knows up to {known}",
+                    shown(&self.path),
+                ))
+                .hint("use the newer lambda-os that wrote it; nothing was changed"));
+            }
+        }
+        Ok(())
     }
 
     fn refuse_poisoned(&self) -> PortResult<()> {

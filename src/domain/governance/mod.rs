@@ -36,5 +36,7 @@ pub mod exchange;
 
 pub mod heard;
 
+pub mod newer;
+
 #[cfg(test)]
 pub(super) mod fixture;

@@ -29,13 +29,14 @@ use finality::Held;
 
 use crate::domain::change::{Delta, DocumentKind};
 use crate::domain::governance::ballot::{SignedBallot, pins_of};
-use crate::domain::governance::members::Members;
+use crate::domain::governance::members::{MEMBERS_VERSION, Members};
+use crate::domain::governance::newer::newer;
 use crate::domain::governance::program::Decision;
 use crate::domain::governance::tally::{Question, Received, Tally};
 use crate::domain::governance::time::{Reading, Times};
 use crate::domain::id::{Cid, ProposalId};
 use crate::domain::plan::PinMove;
-use crate::domain::policy::Policy;
+use crate::domain::policy::{POLICY_VERSION, Policy};
 use crate::domain::proposal::{Proposal, ProposalRecord, Purpose};
 use crate::domain::state::State;
 use crate::ops::policy;
@@ -66,15 +67,27 @@ pub fn rules(journal: &(impl Stored + ?Sized), state: &State) -> PortResult<Rule
             .hint("lambda-os init"));
     };
     let bytes = stored(journal, &in_force.document, "the members document")?;
+    refuse_newer("members document", &bytes, MEMBERS_VERSION)?;
     let members = Members::from_canonical(&bytes)
         .map_err(|error| damaged("the members document", &in_force.document).because(error))?;
     if members.epoch != in_force.epoch {
         return Err(damaged("the members document", &in_force.document));
     }
     let bytes = stored(journal, &policy_cid, "the policy")?;
+    refuse_newer("policy", &bytes, POLICY_VERSION)?;
     let policy =
         Policy::from_canonical(&bytes).map_err(|error| damaged("the policy", &policy_cid).because(error))?;
     Ok(Rules { members, members_cid: in_force.document, policy, policy_cid })
+}
+
+/// A document of a newer version is no damage, and nothing is decided by it.
+fn refuse_newer(what: &str, document: &[u8], known: u32) -> PortResult<()> {
+    newer(document, known).map_or(Ok(()), |version| {
+        Err(PortError::failed(format!(
+            "cannot decide by the {what} in force: it has version {version}, and this program knows up to {known}"
+        ))
+        .hint("use the newer lambda-os that put it in force; nothing was changed"))
+    })
 }
 
 /// A proposal with everything that deciding over it needs.
