@@ -27,6 +27,7 @@
 //! [`ops::apply`] lands what was certified, [`ops::recover`] finishes or undoes what was cut short.
 //! [`ops::policy`] judges what a change makes of the workspace by the policy's rules
 //! ([`domain::policy::rules`]), in every cycle and once more before it is applied.
+//! [`ops::amend`] changes who decides and by which rules, by the same line, and enacts by one entry.
 //! [`ops::verify`] runs steps behind ports and keeps the evidence; [`ops::heal`] takes back what broke
 //! under the standing authority that the members document grants, by the path of any approved change.
 //! [`ops::enact`] applies by itself what was certified or what the policy's bounds allow, where the

@@ -126,7 +126,8 @@ fn trust_a_throw_away_key(global: &Global) -> Result<(), Failure> {
         .repository
         .first_commit()?
         .ok_or_else(|| Failure::new(Exit::Failed, "the sample has no commit"))?;
-    init::found(&open.repository, &open.state_dir, workspace_id(first), Vec::new(), true)?;
+    let founding = init::Founding::Keys { trusted: Vec::new(), heal: true };
+    init::found(&open.repository, &open.state_dir, workspace_id(first), founding)?;
     Ok(())
 }
 

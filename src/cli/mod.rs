@@ -18,6 +18,7 @@ pub mod runners;
 
 pub mod talk;
 
+mod amend;
 mod audit;
 mod completions;
 mod config;
@@ -27,8 +28,10 @@ mod exchange;
 mod graph;
 mod hold;
 mod init;
+mod key;
 mod lock;
 mod man;
+mod members;
 mod outdated;
 mod pin;
 mod place;
@@ -127,6 +130,10 @@ pub enum Command {
     Verify(verify::Args),
     /// Show what is proposed, decide over it, and apply it
     Proposal(proposal::Args),
+    /// Show who decides, and propose a change of that
+    Members(members::Args),
+    /// Make, list, trust and revoke keys that sign ballots
+    Key(key::Args),
     /// Keep and try the programs that decide over proposals
     Program(program::Args),
     /// Run a command on a copy of the workspace, and propose what it changes there
@@ -215,6 +222,8 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(global, args),
         Command::Verify(args) => verify::run(global, args),
         Command::Proposal(args) => proposal::run(global, args),
+        Command::Members(args) => members::run(global, args),
+        Command::Key(args) => key::run(global, args),
         Command::Program(args) => program::run(global, args),
         Command::Propose(args) => propose::run(global, args),
         Command::Pin(args) => pin::run(global, args),

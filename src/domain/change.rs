@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::canonical::{self, CanonicalError};
 use super::id::{ChangeId, Cid, ModuleName, ObjectId, RepoPath};
+use super::proposal::Track;
 
 pub mod edits;
 pub mod wired;
@@ -75,6 +76,24 @@ impl DocumentKind {
         match self {
             Self::Members => "members",
             Self::Policy => "policy",
+        }
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Members => "members document",
+            Self::Policy => "policy",
+        }
+    }
+
+    /// By which rules a change of it is decided.
+    #[must_use]
+    pub fn track(self) -> Track {
+        match self {
+            Self::Members => Track::Membership,
+            Self::Policy => Track::Policy,
         }
     }
 }
@@ -211,6 +230,12 @@ impl Delta {
     /// When a text in it has no canonical form.
     pub fn to_canonical(&self) -> Result<Vec<u8>, CanonicalError> {
         canonical::to_canonical(self)
+    }
+
+    /// The contents that it brings, which are carried with it where it goes.
+    pub fn contents(&self) -> impl Iterator<Item = Cid> {
+        let document = self.document.map(|document| document.new);
+        self.files.iter().map(|file| file.new.content).chain(document)
     }
 
     /// The identity of the change.

@@ -13,6 +13,10 @@
 //! ```json
 //! {"v":2,…,"purpose":"command","contents":["aGVsbG8K"]}
 //! ```
+//! Version 3 is for changes of the rules themselves, and has the new document so:
+//! ```json
+//! {"v":3,…,"purpose":"amend","contents":["eyJlcG9jaCI6Mi…"]}
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +29,7 @@ use super::id::{ChangeId, Cid, ProposalId};
 use super::proposal::{MAX_PINS, Proposal, Purpose};
 
 /// The newest version of the format.
-pub const PACKET_VERSION: u32 = 2;
+pub const PACKET_VERSION: u32 = 3;
 
 /// The largest file that is read, bytes.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -37,7 +41,7 @@ pub const MAX_BALLOTS: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Packet {
-    /// Format version: 2 where files change, else 1.
+    /// Format version: 3 where the rules themselves change, 2 where files do, else 1.
     pub v: u32,
     /// The manifest.
     pub proposal: Proposal,
@@ -47,7 +51,7 @@ pub struct Packet {
     pub purpose: Purpose,
     /// Signed messages, as they were taken in where it was exported.
     pub ballots: Vec<String>,
-    /// The new contents of the files that change, base64, each once.
+    /// The new contents of the files or of the document that change, base64, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contents: Vec<String>,
 }
@@ -75,8 +79,8 @@ pub enum PacketError {
         /// What stands beside it.
         found: ChangeId,
     },
-    /// A content is no base64, is of no file of the change, or is missing.
-    #[error("its contents are not those of the files that it changes")]
+    /// A content is no base64, is of nothing in the change, or is missing.
+    #[error("its contents are not those of what it changes")]
     Contents,
     /// There is too much of something.
     #[error("it holds {found} {what}, and at most {most} are taken")]
@@ -93,7 +97,11 @@ pub enum PacketError {
 /// The version that a packet with this change has.
 #[must_use]
 pub fn version_of(delta: &Delta) -> u32 {
-    if delta.files.is_empty() { 1 } else { PACKET_VERSION }
+    match (&delta.document, delta.files.is_empty()) {
+        (Some(_), _) => PACKET_VERSION,
+        (None, false) => 2,
+        (None, true) => 1,
+    }
 }
 
 impl Packet {
@@ -108,7 +116,7 @@ impl Packet {
         let value = canonical::parse(bytes)?;
         // The version first: another one may have another shape.
         match value.get("v").and_then(serde_json::Value::as_u64) {
-            Some(1..=2) => {}
+            Some(1..=3) => {}
             Some(version) => return Err(PacketError::Version(version)),
             None => return Err(PacketError::Shape("it states no version".to_owned())),
         }
@@ -119,11 +127,11 @@ impl Packet {
             return Err(PacketError::OtherChange { stated: packet.proposal.change, found });
         }
         let files = &packet.delta.files;
-        if packet.v != version_of(&packet.delta)
-            || (packet.purpose == Purpose::Command) == files.is_empty()
-            || packet.purpose == Purpose::Amend
-            || packet.delta.document.is_some()
-        {
+        let document = packet.delta.document;
+        let fits = (packet.purpose == Purpose::Command) != files.is_empty()
+            && (packet.purpose == Purpose::Amend) == document.is_some()
+            && (document.is_none() || (packet.delta.pins.is_empty() && files.is_empty()));
+        if packet.v != version_of(&packet.delta) || !fits {
             return Err(PacketError::Shape("its version or purpose is not that of its change".to_owned()));
         }
         for (what, found, most) in [
@@ -135,7 +143,7 @@ impl Packet {
                 return Err(PacketError::TooMany { what, found, most });
             }
         }
-        let named: BTreeSet<Cid> = files.iter().map(|file| file.new.content).collect();
+        let named: BTreeSet<Cid> = packet.delta.contents().collect();
         if packet.bytes()?.keys().ne(&named) {
             return Err(PacketError::Contents);
         }
@@ -176,7 +184,9 @@ impl Packet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::change::{DELTA_VERSION, FileContent, FileDelta, PinDelta, Revision};
+    use crate::domain::change::{
+        DELTA_VERSION, DocumentDelta, DocumentKind, FileContent, FileDelta, PinDelta, Revision,
+    };
     use crate::domain::id::{Cid, ModuleName, ObjectId};
     use crate::domain::proposal::{PROPOSAL_VERSION, Track};
 
@@ -247,6 +257,28 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_of_a_document_has_that_document_and_nothing_else() {
+        let (old, new) = (Cid::of(b"{}"), Cid::of(b"hello\n"));
+        let document = Some(DocumentDelta { kind: DocumentKind::Policy, old, new });
+        let packet = packet();
+        let delta = Delta { pins: Vec::new(), document, ..packet.delta.clone() };
+        let proposal = Proposal { change: delta.id().expect("canonical"), ..packet.proposal.clone() };
+        let contents = vec!["aGVsbG8K".to_owned()];
+        let good = Packet { v: 3, proposal, delta, purpose: Purpose::Amend, contents, ..packet.clone() };
+        assert_eq!(Packet::from_bytes(&good.to_bytes().expect("written")), Ok(good.clone()));
+        let both = Delta { pins: packet.delta.pins.clone(), ..good.delta.clone() };
+        let proposal = Proposal { change: both.id().expect("canonical"), ..packet.proposal };
+        for wrong in [
+            Packet { v: 2, ..good.clone() },
+            Packet { purpose: Purpose::Upgrade, ..good.clone() },
+            Packet { delta: both, proposal, ..good.clone() },
+            Packet { contents: Vec::new(), ..good },
+        ] {
+            assert!(Packet::from_bytes(&wrong.to_bytes().expect("written")).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn a_packet_is_read_as_it_was_written() {
         let packet = packet();
         let bytes = packet.to_bytes().expect("written");
@@ -262,7 +294,7 @@ mod tests {
             assert!(found.contains(expected), "{found:?} for {to:?}");
         };
         check("repos/m", "repos/n", "its manifest is about the change");
-        check("\"v\":1}", "\"v\":3}", "format version 3");
+        check("\"v\":1}", "\"v\":4}", "format version 4");
         check("\"purpose\":\"upgrade\"", "\"purpose\":\"upgrade\",\"x\":1", "unknown field");
         check("\"purpose\":\"upgrade\"", "\"purpose\":\"upgrade\",\"purpose\":\"upgrade\"", "purpose");
         check("upgrade", "revenge", "revenge");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::audit::entry::Entry;
+use super::change::{DocumentDelta, DocumentKind};
 use super::event::Event;
 use super::governance::heard::Heard;
 use super::governance::time::{CheckedTime, Reading};
@@ -62,6 +63,9 @@ pub struct State {
     /// What was enacted within bounds, oldest first; what no day counts any more is left out.
     #[serde(default)]
     pub enacted: Vec<EnactedWithinBounds>,
+    /// How the documents in force came to be, after the first ones: in the journal's order.
+    #[serde(default)]
+    pub amended: Vec<Amendment>,
     /// Why everything is held: nothing is enacted, healed or applied before a person lets go.
     #[serde(default)]
     pub stopped: Option<String>,
@@ -100,6 +104,17 @@ pub struct InForce {
     pub document: Cid,
     /// Its epoch.
     pub epoch: u64,
+}
+
+/// A document that took the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amendment {
+    /// Sequence of its entry.
+    pub seq: u64,
+    /// Which document was in force, and which is since.
+    pub document: DocumentDelta,
+    /// The certificate that it rests on, in `objects/`; one without any proves nothing.
+    pub certificate: Option<Cid>,
 }
 
 /// An application of a proposal whose end is not journalled.
@@ -263,15 +278,16 @@ impl State {
     /// What an entry about who decides, and about how much is done without them, changes.
     fn apply_to_rules(&mut self, seq: u64, event: &Event) {
         match event {
-            Event::MembersTrusted { members, epoch, enacts, .. } => {
+            Event::MembersTrusted { members, epoch, enacts, certificate } => {
                 self.first_members.get_or_insert(*members);
-                self.members = Some(InForce { document: *members, epoch: *epoch });
-                self.enacted(seq, *enacts);
+                let old = self.members.replace(InForce { document: *members, epoch: *epoch });
+                let old = old.map(|old| old.document);
+                self.in_force(seq, (DocumentKind::Members, old, *members), *enacts, *certificate);
             }
-            Event::PolicyAdopted { policy, enacts, .. } => {
+            Event::PolicyAdopted { policy, enacts, certificate } => {
                 self.first_policy.get_or_insert(*policy);
-                self.policy = Some(*policy);
-                self.enacted(seq, *enacts);
+                let old = self.policy.replace(*policy);
+                self.in_force(seq, (DocumentKind::Policy, old, *policy), *enacts, *certificate);
             }
             Event::KeyRevoked { key, .. } => {
                 self.revoked.entry(key.clone()).or_insert(seq);
@@ -288,10 +304,28 @@ impl State {
         }
     }
 
-    /// The document of a proposal is in force.
-    fn enacted(&mut self, seq: u64, proposal: Option<ProposalId>) {
+    /// A document is in force. Where it took the place of another, what was proposed by that one is
+    /// void: in the same entry, so that no crash leaves anything that could be decided by old rules.
+    fn in_force(
+        &mut self,
+        seq: u64,
+        (kind, old, new): (DocumentKind, Option<Cid>, Cid),
+        proposal: Option<ProposalId>,
+        certificate: Option<Cid>,
+    ) {
         if let Some(record) = proposal.and_then(|proposal| self.proposals.get_mut(&proposal)) {
             record.stage = Stage::Enacted { seq };
+        }
+        let Some(old) = old else { return };
+        let document = DocumentDelta { kind, old, new };
+        self.amended.push(Amendment { seq, document, certificate });
+        let rules = (self.policy, self.members.map_or(0, |members| members.epoch));
+        for record in self.proposals.values_mut() {
+            if record.stage == Stage::Open && (record.policy, record.members_epoch) != rules {
+                let reason =
+                    format!("the {} changed: what was approved by the old one is void", kind.title());
+                record.stage = Stage::Closed { outcome: Closure::Obsolete, by: proposal, reason };
+            }
         }
     }
 

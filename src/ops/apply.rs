@@ -15,11 +15,13 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::amend;
 use super::authority::{self, Authority, Warrant};
 use super::govern::{self, Case};
 use super::policy::{self, Site};
 use super::propose::{Derived, derive_delta};
 use super::recover::{self, OpenEffect};
+use crate::domain::change::DocumentDelta;
 use crate::domain::event::Event;
 use crate::domain::heal::certificate::Way;
 use crate::domain::id::{Cid, ObjectId, ProposalId};
@@ -56,12 +58,18 @@ pub struct World<'a> {
 pub struct Applied {
     /// Which.
     pub id: ProposalId,
-    /// The branch that moved, by its full name.
+    /// The branch that moved, by its full name; empty where none does.
     pub reference: String,
     /// Where it was.
     pub from: ObjectId,
     /// The commit; absent when it was only tried.
     pub commit: Option<ObjectId>,
+    /// For a change of the rules: which document took the place of which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<DocumentDelta>,
+    /// The entry that put it in force; absent when it was only tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enacted_by: Option<u64>,
     /// The changed paths.
     pub paths: Vec<String>,
     /// What was left for a person, each a sentence.
@@ -105,6 +113,9 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
         ))
         .hint(format!("lambda-os proposal show {}", before.short())));
     }
+    if let Some(document) = case.delta.document {
+        return amend::enact(world, state, &case, document, mode);
+    }
     let (reference, head) = world.superproject.branch()?;
     let modules = world.repository.discover()?.modules;
     let derived = derive_again(world, &case, &modules, head)?;
@@ -114,6 +125,8 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
         reference: reference.clone(),
         from: head,
         commit,
+        document: None,
+        enacted_by: None,
         paths: derived.edits.iter().map(|edit| edit.path.to_string()).collect(),
         notes,
     };

@@ -17,16 +17,23 @@ use crate::domain::packet::{Packet, version_of};
 use crate::domain::proposal::Stage;
 use crate::domain::state::State;
 use crate::domain::text;
+use crate::ops::amend;
 use crate::ops::govern;
 use crate::ops::propose::{FILES_TRACK, derive_delta, track_of};
 use crate::ports::{FailureKind, Journal, PortError, PortResult, Sources, Stored, Superproject};
 
-/// Contents that came with a proposal.
-struct Carried<'a>(&'a BTreeMap<Cid, Vec<u8>>);
+/// Contents that came with a proposal, and those that are here.
+struct Carried<'a> {
+    came: &'a BTreeMap<Cid, Vec<u8>>,
+    here: &'a dyn Journal,
+}
 
 impl Stored for Carried<'_> {
     fn stored(&self, cid: &Cid) -> PortResult<Option<Vec<u8>>> {
-        Ok(self.0.get(cid).cloned())
+        match self.came.get(cid) {
+            Some(bytes) => Ok(Some(bytes.clone())),
+            None => self.here.load(cid),
+        }
     }
 }
 
@@ -46,7 +53,7 @@ pub fn export(journal: &dyn Journal, state: &State, id: ProposalId) -> PortResul
         })?);
     }
     let mut contents: BTreeMap<Cid, String> = BTreeMap::new();
-    for content in case.delta.files.iter().map(|file| file.new.content) {
+    for content in case.delta.contents() {
         let bytes = journal.load(&content)?.ok_or_else(|| {
             PortError::failed(format!("cannot export {}: the content {content} is missing", id.short()))
                 .kind(FailureKind::Integrity)
@@ -159,10 +166,20 @@ fn import_as(
     }
     // A weaker track would ask for fewer signatures.
     let moved: Vec<ModuleName> = delta.pins.iter().map(|pin| pin.module.clone()).collect();
-    let track = if delta.files.is_empty() { track_of(place.graph, &moved) } else { FILES_TRACK };
+    let track = match &delta.document {
+        Some(document) => document.kind.track(),
+        None if delta.files.is_empty() => track_of(place.graph, &moved),
+        None => FILES_TRACK,
+    };
     if proposal.track != track {
         let (states, is) = (proposal.track.as_str(), track.as_str());
         return Err(refused(format!("it is on the track {states}, and here the change belongs to {is}")));
+    }
+    if let Some(document) = delta.document
+        && amend::in_force(&rules, document.kind).1 != document.old
+    {
+        let title = document.kind.title();
+        return Err(refused(format!("it takes the place of a {title} that is not in force here")));
     }
     let latest = rules.policy.expires_ms(&rules.members, proposal.track, place.now_ms);
     if proposal.expires_ms > latest {
@@ -178,7 +195,7 @@ fn import_as(
         place.superproject,
         place.sources,
         place.modules,
-        &Carried(&contents),
+        &Carried { came: &contents, here: journal },
         delta,
         place.head,
     )?

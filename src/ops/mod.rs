@@ -1,5 +1,7 @@
 //! The application layer: one file per stage and per verb, over [`crate::ports`] only.
 
+pub mod amend;
+
 pub mod apply;
 
 pub mod authority;

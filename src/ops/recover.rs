@@ -14,6 +14,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{Cid, ObjectId, ProposalId};
 use crate::domain::proposal::{Purpose, Stage};
 use crate::domain::state::{OpenApply, State};
+use crate::ops::amend::succession;
 use crate::ops::authority;
 use crate::ports::{
     FailureKind, FirstTrusted, Journal, Landing, LandingState, PortError, PortResult, Repository,
@@ -73,6 +74,7 @@ pub struct Workspace<'a> {
 /// the superproject cannot be read or written.
 pub fn recover(journal: &mut dyn Journal, state: &State, workspace: Workspace<'_>) -> PortResult<Recovered> {
     check_landed(journal, workspace.superproject, state)?;
+    succession::check(journal, state)?;
     let mut recovered = Recovered::default();
     if state.open_apply.is_some() {
         let proven = proven(journal, state)?;

@@ -1,6 +1,6 @@
 //! Trusting those who decide: the first members document and the policy of a workspace.
 //!
-//! In: principals with their keys, from `init`. Out: the entries `policy.adopted` and
+//! In: principals with their keys, or a whole document, from `init`. Out: the entries `policy.adopted` and
 //! `members.trusted`, each after its document is stored; a crash between them is made good by the next `init`. It happens once: whoever decides later is
 //! decided by those who decide now.
 
@@ -8,29 +8,42 @@ use std::collections::BTreeMap;
 
 use crate::domain::event::Event;
 use crate::domain::governance::key::PublicKey;
-use crate::domain::governance::members::{Members, Principal, is_name};
+use crate::domain::governance::members::{Members, Principal, Term, is_name};
 use crate::domain::policy::Policy;
 use crate::domain::state::State;
 use crate::domain::text;
 use crate::ports::{FailureKind, Journal, PortError, PortResult};
+
+/// A key that shall be trusted, with its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trusted {
+    /// Whose it is.
+    pub name: String,
+    /// The key.
+    pub key: PublicKey,
+    /// When it holds; absent for always.
+    pub term: Option<Term>,
+}
 
 /// Who shall decide: names with their keys, in the order given. One name may stand several times,
 /// each time with another key.
 ///
 /// # Errors
 /// Usage when a name or the whole cannot be trusted, with the reason.
-pub fn founding(workspace: String, trusted: &[(String, PublicKey)]) -> PortResult<Members> {
-    let mut principals: BTreeMap<&str, Vec<PublicKey>> = BTreeMap::new();
-    for (name, key) in trusted {
+pub fn founding(workspace: String, trusted: &[Trusted]) -> PortResult<Members> {
+    let mut principals: BTreeMap<&str, Principal> = BTreeMap::new();
+    for Trusted { name, key, term } in trusted {
         if !is_name(name) {
             return Err(PortError::failed(format!("{} cannot name who decides", text::quoted(name)))
                 .kind(FailureKind::Usage)
                 .hint("--as NAME, of letters, digits and . _ - @ +"));
         }
-        principals.entry(name).or_default().push(key.clone());
+        let nobody = || Principal::with_keys(name.clone(), Vec::new());
+        let principal = principals.entry(name).or_insert_with(nobody);
+        principal.keys.push(key.clone());
+        principal.terms.extend(term.map(|term| (key.fingerprint(), term)));
     }
-    let principals = principals.into_iter().map(|(name, keys)| Principal::with_keys(name.to_owned(), keys));
-    Members::founding(workspace, principals.collect()).map_err(|error| {
+    Members::founding(workspace, principals.into_values().collect()).map_err(|error| {
         PortError::failed("cannot trust these keys together").kind(FailureKind::Usage).because(error)
     })
 }

@@ -7,8 +7,10 @@ mod support;
 #[path = "../support/programs.rs"]
 mod built;
 
+mod amend;
 mod elsewhere;
 mod inbox;
+mod keys;
 mod programs;
 mod signing;
 mod tokens;

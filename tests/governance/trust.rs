@@ -127,3 +127,95 @@ fn clones_of_one_workspace_have_one_name() {
     git(other.workspace.path(), ["commit", "-q", "-m", "another first commit"]);
     assert_ne!(one, name(other.workspace.path(), "four"));
 }
+
+#[test]
+fn an_allowed_signers_file_says_who_decides_and_until_when() {
+    let world = World::new();
+    let (ann, ben, git) = (world.ed25519("ann"), world.ed25519("ben"), world.ed25519("git"));
+    let line = |key: &str| std::fs::read_to_string(public(key)).expect("a key");
+    let file = world.home().join("allowed_signers");
+    let content = format!(
+        "# the team\nann@example.org {}ben namespaces=\"ballot@lambda-os,git\",valid-before=\"21200101Z\" {}\
+         git namespaces=\"git\" {}",
+        line(&ann),
+        line(&ben),
+        line(&git)
+    );
+    std::fs::write(&file, &content).expect("a file");
+    let file = file.to_string_lossy().into_owned();
+    world.run(&["init", "--trust", &file, "--as", "ann"]).failed(2, "--as is for single keys");
+    let made = world.ok(&["init", "--trust", &file, "--json"]);
+    assert!(
+        made.stderr.contains("line 4") && made.stderr.contains("not for ballot@lambda-os"),
+        "{}",
+        made.stderr
+    );
+    let members = &made.json()["members"]["principals"];
+    let names: Vec<&str> =
+        members.as_array().expect("a list").iter().map(|one| one["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["ann@example.org", "ben"]);
+    let keys = world.ok(&["key", "list", "--json"]).json();
+    assert_eq!(keys["keys"][1]["until_ms"], 4_733_510_400_000_i64);
+    assert!(keys["keys"][0]["until_ms"].is_null());
+    // What ssh-keygen would say of the same file.
+    world.ok(&["run", "--once"]);
+    let id = world.proposals().remove(0);
+    let text = world.ballot(&id, &["--as", "ben"]);
+    let signature = world.home().join("one.sig");
+    std::fs::write(&signature, world.keygen_sign(&ben, crate::world::NAMESPACE, text.as_bytes()))
+        .expect("a file");
+    let mut command = std::process::Command::new("ssh-keygen");
+    command.env_clear().envs(crate::support::environment(world.home()));
+    command
+        .args(["-Y", "verify", "-n", crate::world::NAMESPACE, "-I", "ben", "-f", &file, "-s"])
+        .arg(&signature);
+    crate::world::finished(&mut command, text.as_bytes());
+    assert_eq!(world.run(&["proposal", "approve", &id, "--key", &ben]).exit, 0);
+    world.run(&["proposal", "approve", &id, "--key", &git]).failed(2, "is nobody's");
+
+    let world = World::new();
+    for (line, says) in [
+        ("*@example.org", "is a pattern"),
+        ("ann valid-after=\"20260101\"", "write 20260101Z"),
+        ("ann cert-authority", "certificate authority"),
+        ("ann namespaces=\"file\"", "no key in"),
+    ] {
+        let content = content.replace("ann@example.org", line).replace("ballot@lambda-os,git", "git");
+        std::fs::write(world.home().join("signers"), content).expect("a file");
+        world.run(&["init", "--trust", &world.home().join("signers").to_string_lossy()]).failed(2, says);
+        assert!(!world.state().exists(), "{line}");
+    }
+}
+
+#[test]
+fn a_second_operator_joins_by_the_identity_that_the_first_reads_out() {
+    let world = World::new();
+    let ann = world.ed25519("ann");
+    let made = world.ok(&["init", "--trust", &public(&ann), "--json"]).json();
+    let told = made["members"]["document"].as_str().expect("an identity").to_owned();
+    let file = world.home().join("members.json");
+    std::fs::write(&file, world.ok(&["members", "show", "--canonical"]).stdout).expect("a file");
+    let file = file.to_string_lossy().into_owned();
+    let other = world.home().join("other-state");
+    let join = |args: &[&str]| {
+        let mut command = crate::support::lambda_os(world.home());
+        command.arg("-C").arg(world.workspace.path()).arg("--state-dir").arg(&other).arg("init").args(args);
+        crate::world::ran(&command.output().expect("lambda-os runs"))
+    };
+    let unseen = join(&["--members", &file]);
+    unseen.failed(2, "cannot trust");
+    assert!(unseen.stderr.contains(&format!("--fingerprint {told}")), "{}", unseen.stderr);
+    let wrong = told.replace(&told[40..44], "aaaa");
+    join(&["--members", &file, "--fingerprint", &wrong]).failed(7, "is not the members document");
+    let elsewhere = World::new();
+    git(elsewhere.workspace.path(), ["checkout", "-q", "--orphan", "other"]);
+    git(elsewhere.workspace.path(), ["commit", "-q", "-m", "another first commit"]);
+    elsewhere.run(&["init", "--members", &file, "--fingerprint", &told]).failed(2, "for another workspace");
+    assert!(!other.exists() && !elsewhere.state().exists());
+    let joined = join(&["--members", &file, "--fingerprint", &told, "--json"]);
+    assert_eq!(joined.exit, 0, "{}", joined.stderr);
+    assert_eq!((&joined.json()["members"], &joined.json()["policy"]), (&made["members"], &made["policy"]));
+    assert_eq!(joined.json()["key_made"], false);
+    assert_eq!(join(&["--members", &file, "--fingerprint", &told]).exit, 0, "the same once more");
+    join(&["--trust", &public(&ann)]).failed(1, "only they decide who joins them");
+}

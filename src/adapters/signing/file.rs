@@ -10,6 +10,7 @@ use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use super::keygen::Keygen;
 use super::{Agent, AnySigner, Presence, checked, not_signed, unusable};
 use crate::adapters::durable::{self, Disk as _, Durability, RealDisk};
+use crate::domain::governance::allowed_signers::{self, Signers};
 use crate::domain::governance::key::PublicKey;
 use crate::domain::governance::signature::NAMESPACE;
 use crate::domain::text;
@@ -17,6 +18,9 @@ use crate::ports::{PortError, PortResult, Signer};
 
 /// Largest key file that is read.
 const MAX_FILE: u64 = 64 * 1024;
+
+/// Largest file of many keys that is read.
+const MAX_SIGNERS: u64 = 1 << 20;
 
 const PRIVATE: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";
 
@@ -26,7 +30,7 @@ const PRIVATE: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";
 /// # Errors
 /// Usage when it is no key that may sign, is open to others, or needs a person who is not there.
 pub fn open_key(path: &Path, presence: Presence, agent: Option<&Path>) -> PortResult<AnySigner> {
-    let (content, mode) = read(path)?;
+    let (content, mode) = read(path, MAX_FILE)?;
     if !content.trim_start().starts_with("-----BEGIN ") {
         let key = public_key(path, &content)?;
         return match agent {
@@ -73,8 +77,33 @@ pub fn open_key(path: &Path, presence: Presence, agent: Option<&Path>) -> PortRe
 /// # Errors
 /// Usage when the file holds no key that may sign.
 pub fn read_public_key(path: &Path) -> PortResult<PublicKey> {
-    let (content, _) = read(path)?;
+    let (content, _) = read(path, MAX_FILE)?;
     public_key(path, &content)
+}
+
+/// What a file says about whom to trust.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrustFile {
+    /// One public key.
+    Key(PublicKey),
+    /// An `allowed_signers` file.
+    Signers(Signers),
+}
+
+/// The public key in a file, or the keys of an `allowed_signers` file.
+///
+/// # Errors
+/// Usage when it is neither, or holds what cannot be taken over.
+pub fn read_trusted(path: &Path) -> PortResult<TrustFile> {
+    let (content, _) = read(path, MAX_SIGNERS)?;
+    if !allowed_signers::is_one(&content) {
+        return public_key(path, &content).map(TrustFile::Key);
+    }
+    let wrong = || unusable(format!("cannot take the keys from {}", shown(path)));
+    let signers = allowed_signers::parse(&content).map_err(|error| {
+        wrong().because(error).hint("mend the line, or trust single keys: --trust KEY.pub --as NAME")
+    })?;
+    Ok(TrustFile::Signers(signers))
 }
 
 fn public_key(path: &Path, content: &str) -> PortResult<PublicKey> {
@@ -152,7 +181,7 @@ impl Signer for FileKey {
 }
 
 /// A regular file of reasonable size, with its rights; a pipe or a device is not waited for.
-fn read(path: &Path) -> PortResult<(String, u32)> {
+fn read(path: &Path, most: u64) -> PortResult<(String, u32)> {
     let failed = || unusable(format!("cannot read the key {}", shown(path)));
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = std::fs::OpenOptions::new()
@@ -161,11 +190,11 @@ fn read(path: &Path) -> PortResult<(String, u32)> {
         .open(path)
         .map_err(|error| failed().because(error))?;
     let meta = file.metadata().map_err(|error| failed().because(error))?;
-    if !meta.is_file() || meta.len() > MAX_FILE {
+    if !meta.is_file() || meta.len() > most {
         return Err(failed().because("it is no file of reasonable size"));
     }
     let mut content = String::new();
-    file.take(MAX_FILE).read_to_string(&mut content).map_err(|error| failed().because(error))?;
+    file.take(most).read_to_string(&mut content).map_err(|error| failed().because(error))?;
     Ok((content, meta.mode()))
 }
 

@@ -9,7 +9,7 @@ mod file;
 mod keygen;
 
 pub use agent::Agent;
-pub use file::{make_key, open_key, read_public_key};
+pub use file::{TrustFile, make_key, open_key, read_public_key, read_trusted};
 
 use crate::domain::governance::key::PublicKey;
 use crate::domain::governance::signature;

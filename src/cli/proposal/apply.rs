@@ -117,6 +117,19 @@ fn report(global: &Global, applied: &[Applied], mode: Mode) -> Result<Exit, Fail
 pub(in crate::cli) fn said(applied: &Applied) -> String {
     let id = applied.id.short();
     let branch = text::inert(applied.reference.trim_start_matches("refs/heads/"));
+    if let Some(document) = &applied.document {
+        let title = document.kind.title();
+        let mut said = match applied.enacted_by {
+            Some(seq) => {
+                format!("enacted {id}: the {title} {} is in force since entry {seq}\n", document.new)
+            }
+            None => format!("{id} would put the {title} {} in force\n", document.new),
+        };
+        for note in &applied.notes {
+            let _ = writeln!(said, "  {}", text::inert(note));
+        }
+        return said;
+    }
     let mut said = match applied.commit {
         Some(commit) => format!("applied {id}: {branch} is at {}\n", commit.short()),
         None => format!("{id} would change {branch} at {}\n", applied.from.short()),

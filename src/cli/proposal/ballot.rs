@@ -1,5 +1,7 @@
 //! `proposal ballot`: print the text that a signer elsewhere signs with plain `ssh-keygen`.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::desk::Desk;
@@ -97,8 +99,9 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 }
 
 fn voter(desk: &Desk, name: Option<&str>) -> Result<String, Failure> {
-    let members = &desk.rules.members;
-    let principals: Vec<&str> = members.principals.iter().map(|one| one.name.as_str()).collect();
+    let all = desk.electorates().flat_map(|members| &members.principals);
+    let principals: BTreeSet<&str> = all.map(|one| one.name.as_str()).collect();
+    let principals: Vec<&str> = principals.into_iter().collect();
     match (name, principals.as_slice()) {
         (Some(name), _) if principals.contains(&name) => Ok(name.to_owned()),
         (None, [alone]) => Ok((*alone).to_owned()),
@@ -106,8 +109,8 @@ fn voter(desk: &Desk, name: Option<&str>) -> Result<String, Failure> {
             Exit::Usage,
             format!("{} does not decide over this workspace", text::quoted(name)),
         )
-        .hint(format!("those who do: {}", signer::names(members)))),
+        .hint(format!("those who do: {}", signer::names(desk)))),
         (None, _) => Err(Failure::new(Exit::Usage, "several decide here: say whose ballot it is with --as")
-            .hint(format!("one of: {}", signer::names(members)))),
+            .hint(format!("one of: {}", signer::names(desk)))),
     }
 }

@@ -12,12 +12,14 @@ use crate::cli::show::{self, Paint};
 use crate::cli::{Exit, Failure, Global};
 use crate::domain::change::Delta;
 use crate::domain::governance::ballot::{Ballot, Choice};
+use crate::domain::governance::members::Members;
 use crate::domain::governance::tally::Tally;
 use crate::domain::history::HistoryLimits;
 use crate::domain::id::{ObjectId, ProposalId};
 use crate::domain::module::Discovery;
 use crate::domain::proposal::Stage;
 use crate::domain::text;
+use crate::ops::amend;
 use crate::ops::combine::{self, Joined};
 use crate::ops::exchange::Place;
 use crate::ops::govern::{self, Case, Rules, Word};
@@ -45,6 +47,7 @@ impl Desk {
         }
         let journal = JournalReader::open(&open.state_dir)?;
         let state = journal.state();
+        amend::succession::check(&journal, state)?;
         let rules = govern::rules(&journal, state)?;
         let mut cases: Vec<Case> = Vec::new();
         for wanted in wanted {
@@ -67,6 +70,12 @@ impl Desk {
         })?;
         let discovery = open.repository.discover()?;
         Ok(Self { open, rules, cases, head, discovery })
+    }
+
+    /// Those who may decide over what is on the desk: by the document in force, and by one to come.
+    pub(super) fn electorates(&self) -> impl Iterator<Item = &Members> + Clone {
+        let coming = self.cases.iter().filter_map(|case| case.successor.as_ref());
+        std::iter::once(&self.rules.members).chain(coming)
     }
 
     /// Derive each change again from the local repository, on its HEAD: what is signed is what
@@ -137,6 +146,9 @@ impl Desk {
     /// What it does, in a few lines.
     fn summary(&self, case: &Case) -> String {
         let mut said = String::new();
+        if let Some(document) = &case.delta.document {
+            let _ = writeln!(said, "  {}: {} -> {}", document.kind.title(), document.old, document.new);
+        }
         for pin in &case.pins {
             let commits = self.commits(pin);
             let (from, to) = (pin.from.short(), pin.to.short());

@@ -12,8 +12,11 @@ use crate::adapters::journal::JournalReader;
 use crate::cli::open::Open;
 use crate::cli::show;
 use crate::cli::{Exit, Failure, Global};
+use crate::domain::change::{DocumentDelta, PathContent, PathEdit};
+use crate::domain::id::{Cid, RepoPath};
 use crate::domain::proposal::Stage;
 use crate::domain::text;
+use crate::ops::amend;
 use crate::ops::govern;
 use crate::ops::propose::derive_delta;
 use crate::ports::Repository as _;
@@ -51,7 +54,18 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     if derived.change != case.record.change {
         return Err(failed(format!("there it is the change {}", derived.change)));
     }
-    let diff = patch::diff(&derived.edits, base)?;
+    if args.patch && case.delta.document.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "a document is in no tree: its change is no message for git am",
+        )
+        .hint("lambda-os proposal diff, without --patch, shows it"));
+    }
+    let edits = match &case.delta.document {
+        Some(document) => vec![as_edit(&journal, document)?],
+        None => derived.edits,
+    };
+    let diff = patch::diff(&edits, base)?;
     let bytes = if args.patch {
         let mut body = String::new();
         for pin in &case.pins {
@@ -85,4 +99,21 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         }
         _ => Ok(Exit::Ok),
     }
+}
+
+/// The change of a document as that of the file that people edit.
+fn as_edit(journal: &JournalReader, change: &DocumentDelta) -> Result<PathEdit, Failure> {
+    let side = |cid: &Cid| {
+        let broken = |why: String| {
+            Failure::new(Exit::Integrity, format!("cannot show the {} {cid}: {why}", change.kind.title()))
+                .hint("lambda-os audit verify")
+        };
+        let document = amend::document(journal, change.kind, cid)?;
+        let document =
+            document.ok_or_else(|| broken("it is not in the state directory's objects/".to_owned()))?;
+        let content = document.to_toml().map_err(|error| broken(error.to_string()))?.into_bytes();
+        Ok::<_, Failure>(PathContent::File { executable: false, content })
+    };
+    let path = RepoPath::from(format!("{}.toml", change.kind.as_str()).as_str());
+    Ok(PathEdit { path, old: Some(side(&change.old)?), new: side(&change.new)? })
 }

@@ -60,7 +60,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         .proposals
         .iter()
         .filter(|(_, record)| {
-            args.all || !matches!(record.stage, Stage::Closed { .. } | Stage::Applied { .. })
+            args.all
+                || !matches!(
+                    record.stage,
+                    Stage::Closed { .. } | Stage::Applied { .. } | Stage::Enacted { .. }
+                )
         })
         .collect();
     rows.sort_by_key(|(id, record)| (record.made, **id));

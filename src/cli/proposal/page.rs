@@ -35,16 +35,20 @@ pub(super) fn page(shown: &Shown, paint: Paint) -> String {
     if record.stage == Stage::Open {
         heading(&mut said, paint, "who decides");
         said.push_str(&indented(&decision(shown)));
-        heading(&mut said, paint, "to test it by hand");
-        let _ = writeln!(said, "  git clone -q --no-recurse-submodules . ../try");
-        let _ =
-            writeln!(said, "  lambda-os proposal diff {} | git -C ../try apply --index", shown.id.short());
+        if shown.delta.document.is_none() {
+            heading(&mut said, paint, "to test it by hand");
+            let _ = writeln!(said, "  git clone -q --no-recurse-submodules . ../try");
+            let id = shown.id.short();
+            let _ = writeln!(said, "  lambda-os proposal diff {id} | git -C ../try apply --index");
+        }
     }
     heading(&mut said, paint, "to undo it once applied");
     for pin in record.pins.iter().filter(|pin| pin.from != pin.to) {
         let _ = writeln!(said, "  lambda-os rollback {} --to {}", pin.module, pin.from);
     }
-    if record.pins.iter().all(|pin| pin.from == pin.to) {
+    if let Some(document) = &shown.delta.document {
+        let _ = writeln!(said, "  propose the old content anew: lambda-os {} show", document.kind.as_str());
+    } else if record.pins.iter().all(|pin| pin.from == pin.to) {
         said.push_str("  git revert the commit: no gitlink moves\n");
     }
     said
@@ -60,6 +64,11 @@ pub(super) fn what_it_is(shown: &Shown, paint: Paint) -> String {
     if !shown.delta.files.is_empty() {
         heading(&mut said, paint, "files");
         said.push_str(&indented(&files(&shown.delta.files)));
+        let _ = writeln!(said, "  every line of it: lambda-os proposal diff {}", shown.id.short());
+    }
+    if let Some(document) = &shown.delta.document {
+        heading(&mut said, paint, &format!("the {}", document.kind.title()));
+        let _ = writeln!(said, "  from {}\n  to   {}", document.old, document.new);
         let _ = writeln!(said, "  every line of it: lambda-os proposal diff {}", shown.id.short());
     }
     for upstream in &shown.upstream {
@@ -78,7 +87,9 @@ pub(super) fn what_it_is(shown: &Shown, paint: Paint) -> String {
         let _ = writeln!(said, "  {}", affected(&shown.affects));
     }
     heading(&mut said, paint, "what is known of it");
-    said.push_str(&indented(&verification(shown, paint)));
+    if shown.delta.document.is_none() {
+        said.push_str(&indented(&verification(shown, paint)));
+    }
     said.push_str(&indented(&judged(shown, paint)));
     for note in &record.notes {
         let _ = writeln!(said, "  {}", paint.warn(&format!("note: {}", text::inert(note))));
@@ -267,6 +278,15 @@ fn decision(shown: &Shown) -> String {
     for ballot in &tally.ignored {
         let voter = ballot.voter.as_deref().map_or_else(|| "somebody".to_owned(), text::word);
         let _ = writeln!(said, "  {voter}: does not count: {}", text::inert(&ballot.reason));
+    }
+    if let Some(successor) = &tally.successor {
+        let missing: Vec<String> = successor.missing.iter().map(|name| text::word(name)).collect();
+        let (threshold, approving) = (successor.threshold.unwrap_or_default(), successor.approving);
+        let _ =
+            writeln!(said, "  by the document that it puts in force: {approving} of {threshold} approvals");
+        if !missing.is_empty() {
+            let _ = writeln!(said, "  there, no ballot of {}", missing.join(", "));
+        }
     }
     if !tally.missing.is_empty() {
         let missing: Vec<String> = tally.missing.iter().map(|name| text::word(name)).collect();

@@ -51,7 +51,7 @@ pub struct SignersError {
 pub fn is_one(content: &str) -> bool {
     let mut lines = lines(content);
     match (lines.next(), lines.next()) {
-        (Some((_, only)), None) => only.parse::<PublicKey>().is_err() && only.split_whitespace().count() > 2,
+        (Some((_, only)), None) => !is_algorithm(only) && only.split_whitespace().count() > 2,
         (Some(_), Some(_)) => true,
         (None, _) => false,
     }

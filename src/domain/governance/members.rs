@@ -497,6 +497,12 @@ impl Members {
         self.principals.get(at)
     }
 
+    /// Whether its time is over: then it grants nothing, and only its successor is decided on.
+    #[must_use]
+    pub fn has_run_out(&self, now_ms: i64) -> bool {
+        self.expires_ms.is_some_and(|ends| ends < now_ms)
+    }
+
     /// Whose key it is.
     #[must_use]
     pub fn owner(&self, key: &PublicKey) -> Option<&Principal> {

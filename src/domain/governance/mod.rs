@@ -4,6 +4,7 @@
 //! members + policy                     who may decide, and by which rules
 //! proposal → ballot text → signature   what one of them says
 //! ballots → tally → certificate        what they say together, and the proof of it
+//! document → transition                how the rules themselves change
 //! ```
 //!
 //! Everything here is a function of its arguments: verifying a signature, counting, and checking
@@ -19,6 +20,12 @@ pub mod signature;
 pub mod members;
 
 pub mod allowed_signers;
+
+pub mod compare;
+
+pub mod document;
+
+pub mod transition;
 
 pub mod ballot;
 

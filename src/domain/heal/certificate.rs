@@ -120,7 +120,7 @@ pub enum HealCertificateError {
         /// The one that is trusted.
         trusted: Cid,
     },
-    /// The members document does not grant healing.
+    /// The members document does not grant healing, or not any more.
     #[error("its members document does not let anything be healed without a decision")]
     NotGranted,
     /// Its rung allows nothing to be changed.
@@ -173,7 +173,7 @@ pub fn verify(certificate: &HealCertificate, trusted: &Cid) -> Result<Granted, H
     if found != *trusted || certificate.members_cid != found {
         return Err(HealCertificateError::OtherMembers { found, trusted: *trusted });
     }
-    if !certificate.members.heal {
+    if !certificate.members.heal || certificate.members.has_run_out(certificate.at_ms) {
         return Err(HealCertificateError::NotGranted);
     }
     if certificate.rung == Rung::Manual {
@@ -279,5 +279,9 @@ mod tests {
         none.members_cid = none.members.cid().unwrap();
         let error = verify(&none, &none.members_cid).unwrap_err();
         assert_eq!(error, HealCertificateError::NotGranted);
+        let mut over = whole();
+        (over.members.v, over.members.expires_ms) = (2, Some(over.at_ms - 1));
+        over.members_cid = over.members.cid().unwrap();
+        assert_eq!(verify(&over, &over.members_cid).unwrap_err(), HealCertificateError::NotGranted);
     }
 }

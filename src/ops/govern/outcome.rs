@@ -197,17 +197,27 @@ fn enough(case: &Case, tally: &Tally) -> PortResult<()> {
                     format!("the members document has no rule for the track {}", case.proposal.track.as_str())
                 }
                 (None, Some(_)) if tally.outcome == Outcome::Enough => reasons(tally),
-                (None, Some(threshold)) => format!(
-                    "{} of {threshold} approvals; not heard: {}",
-                    tally.approving,
-                    if tally.missing.is_empty() { "nobody".to_owned() } else { tally.missing.join(", ") }
-                ),
+                (None, Some(threshold)) => {
+                    let ours = waits_for("", tally.approving, Some(threshold), &tally.missing);
+                    let theirs = tally
+                        .successor
+                        .iter()
+                        .map(|it| waits_for("; by its successor ", it.approving, it.threshold, &it.missing));
+                    std::iter::once(ours).chain(theirs).collect()
+                }
             };
             Err(PortError::failed(format!("the proposal {id} is not approved: {why}"))
                 .kind(FailureKind::ApprovalsMissing)
                 .hint(format!("lambda-os proposal approve {id}")))
         }
     }
+}
+
+/// What is there of the approvals that one members document asks for, and who said nothing.
+fn waits_for(by: &str, approving: u32, threshold: Option<u32>, missing: &[String]) -> String {
+    let missing = if missing.is_empty() { "nobody".to_owned() } else { missing.join(", ") };
+    let threshold = threshold.unwrap_or_default();
+    format!("{by}{approving} of {threshold} approvals; not heard: {missing}")
 }
 
 fn reasons(tally: &Tally) -> String {

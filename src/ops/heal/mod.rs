@@ -269,6 +269,11 @@ impl Ward<'_, '_> {
             let why = "the members document does not let modules be healed without a decision";
             return Mandate::Propose(why.to_owned());
         }
+        if rules.members.has_run_out(self.now().wall_ms) {
+            return Mandate::Propose(
+                "the members document has run out, and grants nothing any more".to_owned(),
+            );
+        }
         Mandate::Act
     }
 

@@ -165,6 +165,9 @@ pub enum NotDerived {
     /// The files are not in the one order that a change has.
     #[error("the files of the change are not in order, or one stands twice")]
     FilesNotInOrder,
+    /// A document cannot take the place of the one that the change names.
+    #[error("the document cannot take the place of the one before: {0}")]
+    Document(String),
     /// A value in the lock cannot be written down.
     #[error("the change has no canonical form: {0}")]
     Canonical(#[from] CanonicalError),

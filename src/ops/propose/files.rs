@@ -11,6 +11,8 @@ use crate::domain::proposal::Track;
 use crate::domain::text;
 use crate::ports::{FailureKind, PortError, PortResult, Sources, Stored, Superproject};
 
+use crate::ops::amend;
+
 use super::derive::{Ask, Derived, NotDerived};
 use super::derive_one;
 
@@ -30,6 +32,9 @@ pub fn derive_delta(
     delta: &Delta,
     base: ObjectId,
 ) -> PortResult<Result<Derived, NotDerived>> {
+    if let Some(document) = &delta.document {
+        return amend::derive_document(superproject, stored, &delta.workspace, base, document);
+    }
     if delta.files.is_empty() {
         let asks: Vec<Ask> =
             delta.pins.iter().map(|pin| Ask { module: pin.module.clone(), to: pin.to.commit }).collect();

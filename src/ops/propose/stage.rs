@@ -330,7 +330,7 @@ impl<'a> Desk<'a> {
             let record = self.open[&id];
             match (known.fate(record, self.state.is_decided(&id, record)), look.base) {
                 (Fate::Over(reason), _) => self.close(id, Closure::Obsolete, None, reason),
-                (Fate::Stays, Some(base)) if record.purpose == Purpose::Command => {
+                (Fate::Stays, Some(base)) if matches!(record.purpose, Purpose::Command | Purpose::Amend) => {
                     self.of_files.extend((record.base != base).then_some(id));
                 }
                 (Fate::Stays, Some(base)) if record.base != base => {
