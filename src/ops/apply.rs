@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::amend;
+use super::amend::succession;
 use super::authority::{self, Authority, Warrant};
 use super::govern::{self, Case};
 use super::policy::{self, Site};
@@ -96,6 +97,7 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
     let proven = recover::proven(&*world.journal, state)?;
     let state = &proven;
     recover::check_landed(&*world.journal, world.superproject, state)?;
+    succession::check(&*world.journal, state)?;
     let case = govern::case(&*world.journal, state, id)?;
     must_be_open(&case)?;
     if let Some(reason) = &state.stopped {

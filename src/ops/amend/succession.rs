@@ -39,8 +39,11 @@ pub fn check(stored: &(impl Stored + ?Sized), state: &State) -> PortResult<()> {
     }
     let ends = (state.members.map(|members| members.document), state.policy);
     match state.amended.last() {
-        Some(last) if ends != (members, policy) => Err(broken(last, "another document is in force after it")),
-        _ => Ok(()),
+        _ if ends == (members, policy) => Ok(()),
+        Some(last) => Err(broken(last, "another document is in force after it")),
+        None => Err(PortError::failed("cannot trust the documents in force: they are not the first ones")
+            .kind(FailureKind::Integrity)
+            .hint("nothing was changed; lambda-os audit verify reads the journal anew")),
     }
 }
 
