@@ -112,8 +112,18 @@ fn a_tag_vouches_for_the_commit_that_it_names_alone() {
 
     let (mirrors, module) = world.module();
     let found = mirrors.vouchers(&module, first).expect("read").expect("at hand");
-    assert_eq!(found, [Voucher { carrier, key: Ok(key) }], "the tag, from the checkout's refs");
+    assert_eq!(found, [Voucher { carrier, key: Ok(key.clone()) }], "the tag, from the checkout's refs");
     assert_eq!(mirrors.vouchers(&module, second).expect("read"), Some(Vec::new()));
+    // A tag that comes later is seen, in whatever place.
+    let checkout = world.superproject().join("module");
+    for (at, name) in ["v9", "deep/er"].into_iter().enumerate() {
+        let tag = ["tag", "-s", "-m", "later", name, &second.to_string()].map(str::to_owned);
+        git(&checkout, signing(&path).into_iter().chain(tag));
+        let found = mirrors.vouchers(&module, second).expect("read").expect("at hand");
+        assert_eq!(found.iter().filter(|voucher| voucher.key == Ok(key.clone())).count(), at + 1, "{name}");
+        git(&checkout, ["pack-refs", "--all"]);
+        assert_eq!(mirrors.vouchers(&module, second).expect("read"), Some(found), "packed");
+    }
     assert_eq!(mirrors.vouchers(&module, id(&"7".repeat(40))).expect("read"), None, "not at hand");
 }
 

@@ -4,11 +4,13 @@
 //! at hand. Signatures in tags come from the refs of the checkout and of the mirror.
 //!
 //! What a tree holds is kept in a file, when one is given: a line for each commit, for ever appended to,
-//! as the cache of hashes is.
+//! as the cache of hashes is. Signatures are remembered within a process, as long as the places that name
+//! tags look the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -37,8 +39,12 @@ const MAX_TAGS: usize = 20_000;
 #[derive(Debug, Default)]
 pub(super) struct HeldCache {
     known: Mutex<BTreeMap<ObjectId, Held>>,
+    vouched: Mutex<BTreeMap<ObjectId, (Stamp, Vec<Voucher>)>>,
     file: Option<PathBuf>,
 }
+
+/// How the places looked that name tags: each with its number, its length and when it changed last.
+type Stamp = Vec<Option<(u64, u64, i64, i64)>>;
 
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -60,7 +66,8 @@ impl HeldCache {
             .filter_map(|line| serde_json::from_str::<Line>(line).ok())
             .map(|line| (line.commit, line.held))
             .collect();
-        Self { known: Mutex::new(known), file: (ours || absent).then(|| file.to_owned()) }
+        let file = (ours || absent).then(|| file.to_owned());
+        Self { known: Mutex::new(known), file, ..Self::default() }
     }
 
     fn get(&self, commit: ObjectId) -> Option<Held> {
@@ -79,6 +86,10 @@ impl HeldCache {
             let first = if open.metadata()?.len() == 0 { FORMAT } else { "" };
             open.write_all(format!("{first}\n{line}\n").as_bytes())
         });
+    }
+
+    fn vouched(&self) -> MutexGuard<'_, BTreeMap<ObjectId, (Stamp, Vec<Voucher>)>> {
+        self.vouched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectId, Held>> {
@@ -111,6 +122,22 @@ impl Mirrors {
     }
 }
 
+/// How the tags of repositories with these object directories look; `None` when that needs a walk.
+fn stamp(objects: &[PathBuf]) -> Option<Stamp> {
+    let mut stamp = Vec::new();
+    for git_dir in objects.iter().filter_map(|objects| objects.parent()) {
+        for (name, is_directory) in [("packed-refs", false), ("refs/tags", true)] {
+            let found = std::fs::symlink_metadata(git_dir.join(name)).ok();
+            // A directory below has times of its own: two names are the directory and its `.`.
+            if is_directory && found.as_ref().is_some_and(|found| found.nlink() != 2) {
+                return None;
+            }
+            stamp.push(found.map(|it| (it.ino(), it.len(), it.mtime(), it.mtime_nsec())));
+        }
+    }
+    Some(stamp)
+}
+
 impl Contents for Mirrors {
     fn held(&self, module: &Module, commit: ObjectId) -> PortResult<Option<Held>> {
         let cache = self.contents();
@@ -129,8 +156,18 @@ impl Contents for Mirrors {
     }
 
     fn vouchers(&self, module: &Module, commit: ObjectId) -> PortResult<Option<Vec<Voucher>>> {
+        let stamp = stamp(&self.object_directories(module));
+        if let (Some(now), Some((then, known))) = (&stamp, self.contents().vouched().get(&commit))
+            && now == then
+        {
+            return Ok(Some(known.clone()));
+        }
         let tags = self.tags(module);
-        self.look(module, |objects| objects.vouchers(commit, &tags))
+        let found = self.look(module, |objects| objects.vouchers(commit, &tags))?;
+        if let (Some(stamp), Some(found)) = (stamp, &found) {
+            self.contents().vouched().insert(commit, (stamp, found.clone()));
+        }
+        Ok(found)
     }
 
     fn newcomers(
