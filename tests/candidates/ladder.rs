@@ -43,7 +43,11 @@ fn world(policy: &Policy, delay_ms: i64) -> World {
     let first = git(world.workspace.path(), ["rev-list", "--max-parents=0", "HEAD"]);
     let public = PublicKey::from_data(key().public_key().key_data().clone()).expect("it may sign");
     let workspace = workspace_id(first.trim().parse().expect("a commit"));
-    let mut members = trust::founding(workspace, &[("operator".to_owned(), public)]).expect("members");
+    let mut members = trust::founding(
+        workspace,
+        &[trust::Trusted { name: "operator".to_owned(), key: public, term: None }],
+    )
+    .expect("members");
     for rule in members.tracks.values_mut() {
         rule.delay_ms = delay_ms;
     }

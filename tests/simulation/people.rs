@@ -9,7 +9,7 @@ use lambda_os::domain::heal::Rung;
 use lambda_os::domain::id::ObjectId;
 use lambda_os::domain::policy::{Bounds, Policy};
 use lambda_os::domain::proposal::Track;
-use lambda_os::ops::trust;
+use lambda_os::ops::trust::{self, Trusted};
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
 
@@ -36,11 +36,11 @@ impl People {
         };
         let keys: Vec<(String, PrivateKey)> =
             (0..count).map(|number| (format!("member-{number}"), private(number))).collect();
-        let trusted: Vec<(String, PublicKey)> = keys
+        let trusted: Vec<Trusted> = keys
             .iter()
             .map(|(name, key)| {
                 let public = PublicKey::from_data(key.public_key().key_data().clone());
-                (name.clone(), public.expect("because ed25519 may sign"))
+                Trusted { name: name.clone(), key: public.expect("because ed25519 may sign"), term: None }
             })
             .collect();
         let mut members = trust::founding(workspace_id(first), &trusted).expect("because they are few");
