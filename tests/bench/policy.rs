@@ -1,5 +1,6 @@
-//! Judging a whole workspace by every rule: the rules alone on values, and with gathering the facts from
-//! git objects, beside what it takes to read and parse the workspace's lock, in the same run.
+//! Judging a whole workspace: by the rules that look at how it is wired and where it comes from, and by
+//! every rule there is, also those that look into each module's commit. Gathering the facts from git objects
+//! is in the times; what it takes to read and parse the workspace's lock stands beside them.
 //!
 //! `cargo bench --bench policy [-- MODULES…]`; 55 and 1,000 modules by default. Each time is a median.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
@@ -14,7 +15,7 @@ use lambda_os::adapters::mirrors::Mirrors;
 use lambda_os::adapters::state_dir::StateDir;
 use lambda_os::domain::flake::lock::Lock;
 use lambda_os::domain::id::RepoPath;
-use lambda_os::domain::policy::rules::ALL;
+use lambda_os::domain::policy::rules::{ALL, About};
 use lambda_os::domain::policy::{Policy, Severity};
 use lambda_os::ops::policy::{self, Site};
 use lambda_os::ports::{Repository as _, SnapshotOptions};
@@ -22,12 +23,23 @@ use lambda_os::sample::SampleSpec;
 
 const ROUNDS: usize = 15;
 
+/// The rules that look into modules' commits.
+const INTO_MODULES: [&str; 7] = [
+    "forbidden-paths",
+    "licence-and-size",
+    "metadata",
+    "program-pins",
+    "rln",
+    "signed-metadata",
+    "signed-revisions",
+];
+
 fn main() {
     let mut sizes: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     if sizes.is_empty() {
         sizes = vec![55, 1_000];
     }
-    println!("modules  rules  lock KB   parse lock      judge   (ms, medians)");
+    println!("modules  lock KB   parse lock   its wiring    every rule   (ms, medians)");
     for size in sizes {
         measure(size);
     }
@@ -49,9 +61,15 @@ fn measure(modules: usize) {
     let snapshot = repository.snapshot(&discovery, &quick).expect("a snapshot");
     let head = repository.head().expect("readable").expect("a commit");
     // Every rule, as its own explanation sets it.
-    let rules: String = ALL.iter().map(|rule| rule.example).collect();
+    let all: Vec<&About> = ALL.iter().collect();
+    let wiring = |rule: &&&About| !INTO_MODULES.contains(&rule.id);
+    let outside: Vec<&About> = all.iter().filter(wiring).copied().collect();
     let fixed = "v = 2\nmax_open_proposals = 100\nproposal_days = 30\nallow_unverified = true\n";
-    let policy = Policy::from_text(&format!("{fixed}{rules}")).expect("a policy");
+    let policy = |rules: &[&About]| {
+        let rules: String = rules.iter().map(|rule| rule.example).collect();
+        Policy::from_text(&format!("{fixed}{rules}")).expect("a policy")
+    };
+    let (outside, every) = (policy(&outside), policy(&all));
     let site = Site {
         superproject: &repository,
         sources: &mirrors,
@@ -63,17 +81,17 @@ fn measure(modules: usize) {
     let lock_of =
         || repository.committed_file(&RepoPath::from("flake.lock")).expect("readable").expect("a lock");
     let parse = median(|| drop(black_box(Lock::parse(&lock_of()).expect("a lock"))));
-    let judge = || {
+    let judge = |rules: &Policy| {
         let now = policy::now(journal.state(), &clock);
-        policy::judge_tree(site, journal.state(), &policy, head, now).expect("judged")
+        policy::judge_tree(site, journal.state(), rules, head, now).expect("judged")
     };
-    let found = judge();
+    let found = judge(&outside);
     assert!(found.iter().any(|finding| finding.severity == Severity::Deny), "the sample is on this disk");
-    let judged = median(|| drop(black_box(judge())));
+    let (outside, every) =
+        (median(|| drop(black_box(judge(&outside)))), median(|| drop(black_box(judge(&every)))));
     println!(
-        "{:>7}  {:>5}  {:>7}  {parse:>11.1}  {judged:>9.1}",
+        "{:>7}  {:>7}  {parse:>11.1}  {outside:>11.1}  {every:>12.1}",
         discovery.modules.len(),
-        policy.rules.set().len(),
         lock_of().len() / 1024
     );
 }
