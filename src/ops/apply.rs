@@ -116,7 +116,16 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
         .hint(format!("lambda-os proposal show {}", before.short())));
     }
     if let Some(document) = case.delta.document {
-        return amend::enact(world, state, &case, document, mode);
+        let mut state = state.clone();
+        if mode == Mode::Act {
+            let modules = world.repository.discover()?.modules;
+            let now = policy::now(&state, world.clock);
+            let World { superproject, sources, commands, .. } = *world;
+            let site =
+                Site { superproject, sources, modules: &modules, commands, snapshot: None, upgrades: &[] };
+            policy::gate_document(site, world.journal, &mut state, &case, now)?;
+        }
+        return amend::enact(world, &state, &case, document, mode);
     }
     let (reference, head) = world.superproject.branch()?;
     let modules = world.repository.discover()?.modules;

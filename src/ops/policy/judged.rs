@@ -323,6 +323,24 @@ pub fn gate(
         .hint(format!("lambda-os proposal show {id}; lambda-os policy explain RULE says what a rule is for")))
 }
 
+/// The same for a change of the rules themselves, by the rules in force.
+///
+/// # Errors
+/// As [`gate`].
+pub fn gate_document(
+    site: Site<'_>,
+    journal: &mut dyn Journal,
+    state: &mut State,
+    case: &Case,
+    now: Times,
+) -> PortResult<()> {
+    // It has no tree of its own: there is nothing that could not be derived.
+    match derived(site, &*journal, case)? {
+        Ok(derived) => gate(site, journal, state, case, &derived, now),
+        Err(_) => Ok(()),
+    }
+}
+
 /// What the rules find in a proposal on the commit that it was derived on last; or why it cannot be derived
 /// there now. Nothing is journalled.
 ///

@@ -22,7 +22,7 @@ mod judged;
 pub use aim::aim;
 pub use floor::above_the_floors;
 pub use gather::{Grounds, first_seen};
-pub use judged::{Stage, Stood, denials, findings, gate, look, look_at, narrowed, stage};
+pub use judged::{Stage, Stood, denials, findings, gate, gate_document, look, look_at, narrowed, stage};
 
 use crate::domain::change::PathEdit;
 use crate::domain::governance::time::{Reading, Times};
