@@ -1,7 +1,8 @@
 //! One decision of a program: the example `soak` on a proposal as it is every day, and on one as large
 //! as they come; beside them what reading the same input natively costs, and a run that uses all its fuel.
 //!
-//! `cargo bench --bench decide`. A decision is to take 10 ms at most.
+//! `cargo bench --bench decide`. A decision is to take 10 ms at most; what is as large
+//! as they come takes more, and is bounded by its fuel.
 #![expect(clippy::disallowed_methods, reason = "a benchmark builds the example with cargo")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 

@@ -1,28 +1,26 @@
 //! Canonical JSON with integers only: all that an input has.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::ops::Index;
 
-/// A value of the input. What is not there is null.
+/// A value of the input, in place. What is not there is null.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum Value<'a> {
     Null,
     True,
     False,
     Integer(i64),
-    Text(String),
-    List(Vec<Value>),
-    Object(BTreeMap<String, Value>),
+    Text(Cow<'a, str>),
+    List(Vec<Value<'a>>),
+    Object(Vec<(Cow<'a, str>, Value<'a>)>),
 }
 
-static NULL: Value = Value::Null;
-
-impl Value {
-    /// The value in these bytes; nothing when they are not JSON.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader { bytes, at: 0 };
+impl<'a> Value<'a> {
+    /// The value in this text; nothing when it is not JSON.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let mut reader = Reader { text, at: 0 };
         let value = reader.value()?;
-        (reader.at == bytes.len()).then_some(value)
+        (reader.at == text.len()).then_some(value)
     }
 
     /// Its text; empty for what is none.
@@ -42,7 +40,7 @@ impl Value {
     }
 
     /// Its elements; none for what is no list.
-    pub fn list(&self) -> &[Value] {
+    pub fn list(&self) -> &[Value<'a>] {
         match self {
             Self::List(list) => list,
             _ => &[],
@@ -50,37 +48,32 @@ impl Value {
     }
 }
 
-impl Index<&str> for Value {
-    type Output = Self;
+impl<'a> Index<&str> for Value<'a> {
+    type Output = Value<'a>;
 
     fn index(&self, key: &str) -> &Self {
-        match self {
-            Self::Object(object) => object.get(key).unwrap_or(&NULL),
-            _ => &NULL,
-        }
+        let members = match self {
+            Self::Object(members) => members.as_slice(),
+            _ => &[],
+        };
+        members.iter().find(|(name, _)| name == key).map_or(&Value::Null, |(_, value)| value)
     }
 }
 
-impl PartialEq<i64> for Value {
+impl PartialEq<i64> for Value<'_> {
     fn eq(&self, number: &i64) -> bool {
         *self == Self::Integer(*number)
     }
 }
 
-impl PartialEq<str> for Value {
-    fn eq(&self, text: &str) -> bool {
-        self.text() == text && matches!(self, Self::Text(_))
-    }
-}
-
 struct Reader<'a> {
-    bytes: &'a [u8],
+    text: &'a str,
     at: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+        self.text.as_bytes().get(self.at).copied()
     }
 
     fn next(&mut self) -> Option<u8> {
@@ -89,63 +82,66 @@ impl Reader<'_> {
         Some(byte)
     }
 
-    fn word(&mut self, word: &str, value: Value) -> Option<Value> {
+    fn word(&mut self, word: &str, value: Value<'a>) -> Option<Value<'a>> {
         let end = self.at + word.len();
-        if self.bytes.get(self.at..end)? != word.as_bytes() {
+        if self.text.as_bytes().get(self.at..end)? != word.as_bytes() {
             return None;
         }
         self.at = end;
         Some(value)
     }
 
-    fn value(&mut self) -> Option<Value> {
+    fn value(&mut self) -> Option<Value<'a>> {
         match self.peek()? {
             b'n' => self.word("null", Value::Null),
             b't' => self.word("true", Value::True),
             b'f' => self.word("false", Value::False),
             b'"' => self.text().map(Value::Text),
-            b'[' => {
-                self.at += 1;
-                let mut list = Vec::new();
-                if self.peek()? == b']' {
-                    self.at += 1;
-                    return Some(Value::List(list));
-                }
-                loop {
-                    list.push(self.value()?);
-                    match self.next()? {
-                        b',' => {}
-                        b']' => return Some(Value::List(list)),
-                        _ => return None,
-                    }
-                }
-            }
-            b'{' => {
-                self.at += 1;
-                let mut object = BTreeMap::new();
-                if self.peek()? == b'}' {
-                    self.at += 1;
-                    return Some(Value::Object(object));
-                }
-                loop {
-                    let key = self.text()?;
-                    if self.next()? != b':' {
-                        return None;
-                    }
-                    let value = self.value()?;
-                    object.insert(key, value);
-                    match self.next()? {
-                        b',' => {}
-                        b'}' => return Some(Value::Object(object)),
-                        _ => return None,
-                    }
-                }
-            }
+            b'[' => self.list(),
+            b'{' => self.object(),
             _ => self.integer(),
         }
     }
 
-    fn integer(&mut self) -> Option<Value> {
+    fn list(&mut self) -> Option<Value<'a>> {
+        self.at += 1;
+        let mut list = Vec::new();
+        if self.peek()? == b']' {
+            self.at += 1;
+            return Some(Value::List(list));
+        }
+        loop {
+            list.push(self.value()?);
+            match self.next()? {
+                b',' => {}
+                b']' => return Some(Value::List(list)),
+                _ => return None,
+            }
+        }
+    }
+
+    fn object(&mut self) -> Option<Value<'a>> {
+        self.at += 1;
+        let mut object = Vec::new();
+        if self.peek()? == b'}' {
+            self.at += 1;
+            return Some(Value::Object(object));
+        }
+        loop {
+            let key = self.text()?;
+            if self.next()? != b':' {
+                return None;
+            }
+            object.push((key, self.value()?));
+            match self.next()? {
+                b',' => {}
+                b'}' => return Some(Value::Object(object)),
+                _ => return None,
+            }
+        }
+    }
+
+    fn integer(&mut self) -> Option<Value<'a>> {
         let negative = self.peek()? == b'-';
         self.at += usize::from(negative);
         let begun = self.at;
@@ -157,21 +153,17 @@ impl Reader<'_> {
         (self.at > begun).then_some(Value::Integer(if negative { -number } else { number }))
     }
 
-    fn text(&mut self) -> Option<String> {
+    fn text(&mut self) -> Option<Cow<'a, str>> {
         if self.next()? != b'"' {
             return None;
         }
-        let mut text = Vec::new();
+        let part = self.plain()?;
+        if self.next()? == b'"' {
+            return Some(Cow::Borrowed(part));
+        }
+        let mut text = part.to_owned();
         loop {
-            let begun = self.at;
-            while !matches!(self.peek()?, b'"' | b'\\') {
-                self.at += 1;
-            }
-            text.extend_from_slice(&self.bytes[begun..self.at]);
-            if self.next()? == b'"' {
-                return String::from_utf8(text).ok();
-            }
-            let escaped = match self.next()? {
+            text.push(match self.next()? {
                 b'b' => '\u{8}',
                 b'f' => '\u{c}',
                 b'n' => '\n',
@@ -179,13 +171,25 @@ impl Reader<'_> {
                 b't' => '\t',
                 // Canonical JSON escapes only controls so.
                 b'u' => {
-                    let digits = self.bytes.get(self.at..self.at + 4)?;
+                    let digits = self.text.get(self.at..self.at + 4)?;
                     self.at += 4;
-                    char::from_u32(u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?)?
+                    char::from_u32(u32::from_str_radix(digits, 16).ok()?)?
                 }
                 other => char::from(other),
-            };
-            text.extend_from_slice(escaped.encode_utf8(&mut [0; 4]).as_bytes());
+            });
+            text.push_str(self.plain()?);
+            if self.next()? == b'"' {
+                return Some(Cow::Owned(text));
+            }
         }
+    }
+
+    /// What stands before the next quotation mark or backslash.
+    fn plain(&mut self) -> Option<&'a str> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let begun = self.at;
+        self.at += length;
+        self.text.get(begun..self.at)
     }
 }

@@ -3,7 +3,7 @@
 //! ```ignore
 //! decision::program!(decide);
 //!
-//! fn decide(input: &Value) -> Answer {
+//! fn decide(input: &Value<'_>) -> Answer {
 //!     if input["verified"] == Value::True { approve("it was verified") } else { wait("not verified yet") }
 //! }
 //! ```
@@ -12,6 +12,8 @@
 //! and none may be used: a module with them is refused.
 
 mod json;
+#[cfg(target_arch = "wasm32")]
+mod memory;
 
 pub use json::Value;
 
@@ -57,11 +59,11 @@ unsafe extern "C" {
 }
 
 #[doc(hidden)]
-pub fn run(decide: fn(&Value) -> Answer) {
+pub fn run(decide: fn(&Value<'_>) -> Answer) {
     let mut bytes = vec![0; input_len()];
     // SAFETY: the buffer is as long as what is read.
     unsafe { input_read(bytes.as_mut_ptr(), 0, bytes.len()) };
-    let answer = match Value::parse(&bytes) {
+    let answer = match std::str::from_utf8(&bytes).ok().and_then(Value::parse) {
         Some(input) if input["v"] == 1 => decide(&input),
         _ => wait("the input is of a version that this program does not know"),
     };

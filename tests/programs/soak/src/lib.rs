@@ -10,7 +10,7 @@ decision::program!(decide);
 /// How long a proposal must have been open, milliseconds of checked time.
 const SOAK_MS: i64 = 24 * 60 * 60 * 1000;
 
-fn decide(input: &Value) -> Answer {
+fn decide(input: &Value<'_>) -> Answer {
     for ballot in input["ballots"].list() {
         let choice = ballot["choice"].text();
         if choice == "reject" || choice == "veto" {
