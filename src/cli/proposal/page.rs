@@ -10,7 +10,7 @@ use crate::cli::show::{self, Paint};
 use crate::domain::change::{Edit, FileDelta, PinDelta};
 use crate::domain::governance::tally::{Narrower, TallyState};
 use crate::domain::history::{FileChange, History};
-use crate::domain::id::ModuleName;
+use crate::domain::id::{ModuleName, ProposalId};
 use crate::domain::policy::Severity;
 use crate::domain::proposal::{ProposalRecord, Stage};
 use crate::domain::text;
@@ -260,11 +260,19 @@ fn decision(shown: &Shown) -> String {
     };
     let mut said = match (&tally.unanswered, tally.threshold) {
         (Some(why), _) => format!("pending: {}\n", text::inert(why)),
+        (None, _) if tally.program.is_some() => {
+            format!("{}: a program alone decides here\n", tally.state.as_str())
+        }
         (None, Some(threshold)) => {
             format!("{}: {} of {threshold} approvals\n", tally.state.as_str(), tally.approving)
         }
         (None, None) => format!("{}\n", tally.state.as_str()),
     };
+    for (program, decided) in &shown.record.decided {
+        let (program, decision) = (ProposalId(*program).short(), &decided.decision);
+        let (verdict, reason) = (decision.verdict.as_str(), text::inert(&decision.reason));
+        let _ = writeln!(said, "  the program {program}: {verdict}: {reason} (entry {})", decided.seq);
+    }
     for narrowing in &tally.narrowed {
         let verb = if narrowing.verdict == Narrower::Reject { "rejected" } else { "held up" };
         let by = narrowing.by.as_str();

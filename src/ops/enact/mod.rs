@@ -108,7 +108,10 @@ pub fn summary(rows: &[Enactment]) -> String {
 /// Pins are moved here; files and documents, whoever asked for them, are a person's to put in force.
 fn is_enacted_here(record: &ProposalRecord) -> bool {
     record.stage == Stage::Open
-        && matches!(record.purpose, Purpose::Upgrade | Purpose::Realign | Purpose::Rollback)
+        && matches!(
+            record.purpose,
+            Purpose::Upgrade | Purpose::Realign | Purpose::Rollback | Purpose::Combined
+        )
 }
 
 /// Both clocks now, against the journal's.
