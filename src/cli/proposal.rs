@@ -6,6 +6,7 @@ use super::{Exit, Failure, Global};
 
 pub(super) mod apply;
 mod ballot;
+mod certificate;
 pub(super) mod desk;
 mod diff;
 mod exchange;
@@ -44,6 +45,10 @@ enum Verb {
     Approve(vote::Args),
     /// Say no to proposals: sign a ballot on each
     Reject(vote::Args),
+    /// Say that proposals must not be applied: sign a veto on each, where the track has one
+    Veto(vote::Args),
+    /// Say neither yes nor no to proposals, and take back what was said: sign a ballot on each
+    Abstain(vote::Args),
     /// Bring approved proposals into the superproject
     Apply(apply::Args),
     /// Take proposals back
@@ -52,6 +57,8 @@ enum Verb {
     VerifyDecision(verify_decision::Args),
     /// Print the text of a ballot, to be signed elsewhere with ssh-keygen
     Ballot(ballot::Args),
+    /// Say what a certificate proves, by a members document alone: without a workspace
+    VerifyCertificate(certificate::Args),
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
@@ -64,9 +71,12 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Verb::Sync(args) => sync::run(global, args),
         Verb::Approve(args) => vote::approve(global, args),
         Verb::Reject(args) => vote::reject(global, args),
+        Verb::Veto(args) => vote::veto(global, args),
+        Verb::Abstain(args) => vote::abstain(global, args),
         Verb::Apply(args) => apply::run(global, args),
         Verb::Withdraw(args) => withdraw::run(global, args),
         Verb::VerifyDecision(args) => verify_decision::run(global, args),
         Verb::Ballot(args) => ballot::run(global, args),
+        Verb::VerifyCertificate(args) => certificate::run(global, args),
     }
 }

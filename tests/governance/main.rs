@@ -8,6 +8,7 @@ mod support;
 mod built;
 
 mod amend;
+mod certified;
 mod elsewhere;
 mod inbox;
 mod keys;

@@ -90,9 +90,11 @@ fn what_cannot_be_one_change_is_not_combined_and_nothing_is_signed() {
 fn a_rejection_ends_it_and_the_reason_stays() {
     let world = World::proposing(&[]);
     let id = world.proposals().remove(0);
+    world.ok(&["proposal", "abstain", &id]);
     world.run(&["proposal", "reject", &id, "--reason", "too \u{202e}early"]).failed(2, "reason:");
     let said = world.ok(&["proposal", "reject", &id, "--reason", "too early", "--json"]).json();
     assert_eq!(said["ballots"][0]["tally"]["state"], "rejected");
+    assert_eq!(said["ballots"][0]["seq"], 2, "it takes the place of the abstention");
     let closed = world.entries("proposal.closed");
     assert_eq!(closed.len(), 1);
     assert_eq!(closed[0]["body"]["outcome"], "rejected");

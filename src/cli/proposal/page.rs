@@ -8,7 +8,7 @@ use super::show::{Shown, Upstream};
 use crate::cli::policy::check;
 use crate::cli::show::{self, Paint};
 use crate::domain::change::{Edit, FileDelta, PinDelta};
-use crate::domain::governance::tally::{Narrower, TallyState};
+use crate::domain::governance::tally::{Counted, Narrower, TallyState};
 use crate::domain::history::{FileChange, History};
 use crate::domain::id::{ModuleName, ProposalId};
 use crate::domain::policy::Severity;
@@ -278,10 +278,25 @@ fn decision(shown: &Shown) -> String {
         let by = narrowing.by.as_str();
         let _ = writeln!(said, "  {verb} by {by}: {}", text::inert(&narrowing.reason));
     }
-    for ballot in &tally.counted {
-        let voter = text::word(&ballot.voter);
+    if tally.certified {
+        said.push_str("certified: what is said from now on is evidence, and takes nothing back\n");
+    }
+    for ballot in tally.counted.iter().chain(&tally.vetoes) {
+        said.push_str(&counted(ballot));
+    }
+    if let Some(next) = &tally.successor {
+        let asked = next.threshold.map_or_else(|| "no rule".to_owned(), |asked| asked.to_string());
+        let _ = writeln!(said, "by the next members document: {} of {asked} approvals", next.approving);
+        for ballot in &next.counted {
+            said.push_str(&counted(ballot));
+        }
+    }
+    if let Some(until) = tally.suspended_until_ms {
+        let _ = writeln!(said, "held up: a quorum of vetoes stands until {}", show::utc(until));
+    } else if let (Some(waits), Some(at)) = (tally.waits_ms.filter(|ms| *ms > 0), tally.earliest_enactment_ms)
+    {
         let _ =
-            writeln!(said, "  {voter}: {} (ballot {}, {})", ballot.choice.as_str(), ballot.seq, ballot.key);
+            writeln!(said, "waits: {} more, until {} at the earliest", show::stretch(waits), show::utc(at));
     }
     for ballot in &tally.ignored {
         let voter = ballot.voter.as_deref().map_or_else(|| "somebody".to_owned(), text::word);
@@ -307,6 +322,16 @@ fn decision(shown: &Shown) -> String {
     };
     let _ = writeln!(said, "next: {next}");
     said
+}
+
+/// A ballot that counts, in a line.
+fn counted(ballot: &Counted) -> String {
+    let voter = text::word(&ballot.voter);
+    let weight = if ballot.weight == 1 { String::new() } else { format!(", weighs {}", ballot.weight) };
+    let through =
+        ballot.through.as_deref().map_or_else(String::new, |to| format!(", through {}", text::word(to)));
+    let choice = ballot.choice.as_str();
+    format!("  {voter}: {choice} (ballot {}, {}{weight}{through})\n", ballot.seq, ballot.key)
 }
 
 /// One value of a lock in a line that people read: where it is from, at which revision, with which

@@ -15,6 +15,8 @@ use crate::domain::governance::ballot::{Choice, SignedBallot};
 use crate::domain::governance::signature;
 use crate::domain::governance::tally::{Tally, TallyState};
 use crate::domain::id::{Cid, ProposalId};
+use crate::domain::moment::Moment;
+use crate::domain::text;
 use crate::ops::combine;
 use crate::ops::govern::{self, Taken};
 use crate::ports::{Clock as _, PortError};
@@ -66,6 +68,14 @@ pub(super) fn approve(global: &Global, args: &Args) -> Result<Exit, Failure> {
 
 pub(super) fn reject(global: &Global, args: &Args) -> Result<Exit, Failure> {
     vote(global, args, Choice::Reject)
+}
+
+pub(super) fn veto(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    vote(global, args, Choice::Veto)
+}
+
+pub(super) fn abstain(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    vote(global, args, Choice::Abstain)
 }
 
 /// Say yes to one proposal with the operator's key, without asking and without a report.
@@ -166,6 +176,12 @@ fn said(shown: &Shown) -> String {
         let _ = write!(said, " ({} of {threshold} approvals)", tally.approving);
     }
     said.push('\n');
+    for one in &tally.narrowed {
+        let _ = writeln!(said, "held up: {}", text::inert(&one.reason));
+    }
+    if let Some(until) = tally.suspended_until_ms {
+        let _ = writeln!(said, "held up: a quorum of vetoes stands until {}", Moment::from_ms(until));
+    }
     if tally.state == TallyState::Approved && !matches!(shown.choice, Choice::Approve | Choice::Veto) {
         said.push_str("it was certified before: this is kept, and repeals nothing\n");
         let _ = writeln!(said, "next: lambda-os proposal withdraw {id}");

@@ -15,7 +15,7 @@
 //!
 //! Version 1 has no successor and no decision; it is what is written where there are none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -218,7 +218,7 @@ pub fn verify(certificate: &Certificate, trusted: &Cid) -> Result<Proven, Certif
         }
     }
     let (id, pins) = (proposal.id()?, pins_of(delta));
-    let (none_revoked, none_final) = (BTreeMap::new(), BTreeSet::new());
+    let (none_revoked, none_final) = (BTreeMap::new(), BTreeMap::new());
     let question = Question {
         id,
         proposal,

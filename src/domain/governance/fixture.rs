@@ -81,7 +81,7 @@ pub(in crate::domain) fn proposal(members: &Members, to: u8) -> Proposal {
 pub(super) static NO_KEYS: BTreeMap<String, u64> = BTreeMap::new();
 
 /// Nothing is certified.
-pub(super) static NO_MESSAGES: BTreeSet<Cid> = BTreeSet::new();
+pub(super) static NO_MESSAGES: BTreeMap<Cid, BTreeSet<String>> = BTreeMap::new();
 
 /// A moment on which all clocks agree.
 pub(super) fn times(ms: i64) -> Times {

@@ -74,8 +74,9 @@ pub struct Question<'a> {
     pub revoked: &'a BTreeMap<String, u64>,
     /// Its certificate, where it has a valid one.
     pub certified: Option<Final<'a>>,
-    /// Ballots that are part of the certificates of other open proposals, by message.
-    pub final_elsewhere: &'a BTreeSet<Cid>,
+    /// Approvals that are part of the certificates of other open proposals, by message: for which
+    /// principals each counts there.
+    pub final_elsewhere: &'a BTreeMap<Cid, BTreeSet<String>>,
     /// Now.
     pub now: Times,
 }
@@ -443,6 +444,12 @@ impl Tally {
             && self.unanswered.is_none()
     }
 }
+
+#[cfg(test)]
+mod faults;
+
+#[cfg(test)]
+mod laws;
 
 #[cfg(test)]
 mod tests;

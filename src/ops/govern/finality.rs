@@ -12,7 +12,7 @@ use crate::domain::governance::ballot::SignedBallot;
 use crate::domain::governance::certificate::{self, Approval, Certificate, Proven};
 use crate::domain::governance::program::Decision;
 use crate::domain::governance::signature;
-use crate::domain::governance::tally::{Final, Tally};
+use crate::domain::governance::tally::{Counted, Final, Tally};
 use crate::domain::governance::time::Times;
 use crate::domain::id::{Cid, ProposalId};
 use crate::domain::proposal::Stage;
@@ -36,9 +36,9 @@ impl Held {
         Final { approvals: &self.approvals, checked_ms: self.checked_ms }
     }
 
-    /// The approvals in it, by message.
-    pub(super) fn approvals(&self) -> impl Iterator<Item = Cid> {
-        self.approvals.iter().copied()
+    /// The approvals in it: each message with whom it counts for.
+    pub(super) fn approvals(&self) -> impl Iterator<Item = (Cid, &str)> {
+        approvals(&self.proven).map(|ballot| (ballot.message, ballot.voter.as_str()))
     }
 }
 
@@ -55,14 +55,18 @@ pub(super) fn held(journal: &(impl Stored + ?Sized), rules: &Rules, case: &Case)
     else {
         return Ok(None);
     };
-    let successors = proven.tally.successor.iter().flat_map(|it| &it.counted);
-    let approvals = proven.tally.counted.iter().chain(successors).filter(|it| it.is_approval());
     Ok(Some(Held {
         certificate: cid,
-        approvals: approvals.map(|ballot| ballot.message).collect(),
+        approvals: approvals(&proven).map(|ballot| ballot.message).collect(),
         checked_ms: case.record.certified_checked_ms.unwrap_or(i64::MAX),
         proven,
     }))
+}
+
+/// The approvals that a certificate rests on.
+fn approvals(proven: &Proven) -> impl Iterator<Item = &Counted> {
+    let successors = proven.tally.successor.iter().flat_map(|it| &it.counted);
+    proven.tally.counted.iter().chain(successors).filter(|ballot| ballot.is_approval())
 }
 
 /// What a certificate proves of this proposal by the rules in force, or why it does not.

@@ -1,6 +1,6 @@
 //! Taking signed messages in: each is verified, stored and journalled, as a ballot or as refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Rules, case, early, rules};
 use crate::domain::event::Event;
@@ -109,7 +109,7 @@ fn examine(
         return Ok(Err(format!("the proposal {} is decided already", ballot.proposal.short())));
     }
     let case = case(journal, state, ballot.proposal)?;
-    let none_final = BTreeSet::new();
+    let none_final = BTreeMap::new();
     let question = Question {
         id: case.id,
         proposal: &case.proposal,

@@ -23,7 +23,7 @@ pub use intake::{Imported, Taken, import, take_in};
 pub use outcome::{Certified, Settled, certify, recheck, settle, withdraw};
 pub use program::{Redecided, redecide};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use finality::Held;
 
@@ -223,7 +223,7 @@ struct Heard {
     ballots: Vec<Received>,
     elsewhere: Vec<Received>,
     /// Ballots that are part of the certificates of others.
-    is_final: BTreeSet<Cid>,
+    is_final: BTreeMap<Cid, BTreeSet<String>>,
 }
 
 impl Heard {
@@ -264,7 +264,8 @@ impl Heard {
 fn heard(journal: &(impl Stored + ?Sized), state: &State, rules: &Rules, case: &Case) -> PortResult<Heard> {
     let ballots = received(journal, &case.record.ballots)?;
     let modules: BTreeSet<_> = case.pins.iter().map(|pin| (&pin.module, pin.from)).collect();
-    let (mut elsewhere, mut final_elsewhere) = (Vec::new(), BTreeSet::new());
+    let mut elsewhere = Vec::new();
+    let mut final_elsewhere: BTreeMap<Cid, BTreeSet<String>> = BTreeMap::new();
     for (other, record) in state.open_proposals() {
         let pins = record.pins.iter().any(|pin| modules.contains(&(&pin.module, pin.from)));
         // Which files or documents others change, their ballots say.
@@ -276,7 +277,9 @@ fn heard(journal: &(impl Stored + ?Sized), state: &State, rules: &Rules, case: &
         elsewhere.extend(received(journal, &record.ballots)?);
         if record.certificate.is_some() {
             let other = self::case(journal, state, *other)?;
-            final_elsewhere.extend(finality::held(journal, rules, &other)?.iter().flat_map(Held::approvals));
+            for (message, voter) in finality::held(journal, rules, &other)?.iter().flat_map(Held::approvals) {
+                final_elsewhere.entry(message).or_default().insert(voter.to_owned());
+            }
         }
     }
     Ok(Heard { ballots, elsewhere, is_final: final_elsewhere })

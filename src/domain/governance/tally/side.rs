@@ -51,13 +51,14 @@ impl<'a> Side<'a> {
         for received in ballots.values() {
             match &received.verified {
                 Err(said) => side.ignore(None, received.message, Uncounted::Invalid { said: said.clone() }),
-                Ok(verified) => match about(question, members, verified) {
-                    Err(why) => side.ignore(Some(verified), received.message, why),
-                    Ok(()) => {
+                Ok(verified) => {
+                    if let Err(why) = about(question, members, verified) {
+                        side.ignore(Some(verified), received.message, why);
+                    } else {
                         let cast = Cast { message: received.message, verified };
                         by_voter.entry(&verified.ballot.voter).or_default().push(cast);
                     }
-                },
+                }
             }
         }
         let standing = standing(question, members, elsewhere);
@@ -162,8 +163,8 @@ impl<'a> Side<'a> {
         if self.rule.is_some_and(|rule| rule.strict_base) && ballot.seen_base != question.base {
             return Err(Uncounted::OtherBase);
         }
-        let newer = standing.iter().filter(|other| other.is_final || other.ballot.seq >= ballot.seq);
-        match newer.filter_map(|other| elsewhere(question, other.ballot)).next() {
+        let mut newer = standing.iter().filter(|other| other.is_final || other.ballot.seq >= ballot.seq);
+        match newer.find_map(|other| elsewhere(question, other.ballot)) {
             Some(why) => Err(why),
             None => Ok(Weighs::Fully),
         }
@@ -374,13 +375,13 @@ fn elsewhere(question: &Question<'_>, other: &Ballot) -> Option<Uncounted> {
 #[derive(Clone, Copy)]
 struct Standing<'b> {
     ballot: &'b Ballot,
-    /// It is part of that proposal's certificate: it stands whatever its voter said since.
+    /// It is part of that proposal's certificate: it stands whatever was said since.
     is_final: bool,
 }
 
 /// The approvals that each principal gives to other proposals, by voter.
 fn standing<'b>(
-    question: &Question<'_>,
+    question: &Question<'b>,
     members: &Members,
     elsewhere: &'b [Received],
 ) -> BTreeMap<&'b str, Vec<Standing<'b>>> {
@@ -397,8 +398,9 @@ fn standing<'b>(
         if !counts {
             continue;
         }
-        if question.final_elsewhere.contains(&message) {
-            standing.entry(&ballot.voter).or_default().push(Standing { ballot, is_final: true });
+        // Whoever it counts for there, it stands for: also who was spoken for.
+        for voter in question.final_elsewhere.get(&message).into_iter().flatten() {
+            standing.entry(voter).or_default().push(Standing { ballot, is_final: true });
         }
         let newest = newest.entry((&ballot.voter, ballot.proposal)).or_default();
         match newest.first().map(|first| first.seq) {
