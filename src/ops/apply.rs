@@ -90,8 +90,8 @@ pub enum Mode {
 /// [`recover::recover`] comes first.
 ///
 /// # Errors
-/// Approvals missing, refused, or integrity as [`govern::certify`], integrity when a heal does not rest on what the journal says; busy when another git holds the
-/// index; failed when it is over, derives to another change on HEAD, or something forbids it now.
+/// Approvals missing, refused, or integrity as [`govern::certify`], integrity when a heal does not rest on
+/// what the journal says; busy when another git holds the index; failed when it is over, derives to another change on HEAD, or something forbids it now.
 pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -> PortResult<Applied> {
     // What we believe of the journal comes from a cache; what is acted on comes from the journal itself.
     let proven = recover::proven(&*world.journal, state)?;
@@ -99,22 +99,7 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
     recover::check_landed(&*world.journal, world.superproject, state)?;
     succession::check(&*world.journal, state)?;
     let case = govern::case(&*world.journal, state, id)?;
-    must_be_open(&case)?;
-    if let Some(reason) = &state.stopped {
-        return Err(held(id, reason));
-    }
-    let waits = case.proposal.requires.iter().find(|before| {
-        let record = state.proposals.get(before);
-        !record.is_some_and(|record| matches!(record.stage, Stage::Applied { .. }))
-    });
-    if let Some(before) = waits {
-        return Err(PortError::failed(format!(
-            "cannot apply the proposal {}: {} must be applied before",
-            id.short(),
-            before.short()
-        ))
-        .hint(format!("lambda-os proposal show {}", before.short())));
-    }
+    may_begin(&case, state)?;
     if let Some(document) = case.delta.document {
         let mut state = state.clone();
         if mode == Mode::Act {
@@ -201,6 +186,26 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
         Err(error) if error.fatal => Err(error),
         Err(error) => Err(after_failure(world, &landing, effect, error)),
     }
+}
+
+/// An error where nothing of it is to be begun: it is over, everything is held, or another goes before.
+fn may_begin(case: &Case, state: &State) -> PortResult<()> {
+    must_be_open(case)?;
+    let id = case.id;
+    if let Some(reason) = &state.stopped {
+        return Err(held(id, reason));
+    }
+    let waits = case.proposal.requires.iter().find(|before| {
+        let record = state.proposals.get(before);
+        !record.is_some_and(|record| matches!(record.stage, Stage::Applied { .. }))
+    });
+    let Some(before) = waits else { return Ok(()) };
+    let before = before.short();
+    Err(PortError::failed(format!(
+        "cannot apply the proposal {}: {before} must be applied before",
+        id.short()
+    ))
+    .hint(format!("lambda-os proposal show {before}")))
 }
 
 fn held(id: ProposalId, reason: &str) -> PortError {

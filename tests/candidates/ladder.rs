@@ -72,8 +72,8 @@ fn vote(world: &World, id: ProposalId, choice: Choice) {
         let head = case.record.base;
         let clock = SystemClock;
         let now_ms = clock.wall_ms();
-        let word = Word { voter: "operator", choice, seq, reason: None, now_ms };
-        let text = govern::draft(&rules, &case, head, &word).to_string();
+        let said = Word { voter: "operator", choice, seq, reason: None, now_ms };
+        let text = govern::draft(&rules, &case, head, &said).to_string();
         let signed = key().sign(NAMESPACE, HashAlg::Sha512, text.as_bytes()).expect("signed");
         let armor = signed.to_pem(LineEnding::LF).expect("armored");
         let signature = signature::from_armor(&armor).expect("a signature");

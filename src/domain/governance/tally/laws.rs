@@ -44,13 +44,13 @@ fn world((principals, threshold, by_role, at_least, veto): &Document, to: u8) ->
     }
     let leads = u32::try_from(principals.iter().filter(|one| one.1).count()).unwrap();
     let all: u32 = principals.iter().filter(|one| !by_role || leads == 0 || one.1).map(|one| one.0).sum();
-    let rule = members.tracks.get_mut(&Track::Leaf).unwrap();
-    rule.threshold = 1 + u32::try_from(threshold.index(usize::try_from(all).unwrap())).unwrap();
+    let leaf = members.tracks.get_mut(&Track::Leaf).unwrap();
+    leaf.threshold = 1 + u32::try_from(threshold.index(usize::try_from(all).unwrap())).unwrap();
     if leads > 0 {
-        rule.roles = if *by_role { role() } else { Vec::new() };
-        rule.at_least = at_least.iter().map(|asked| ("lead".to_owned(), (*asked).min(leads))).collect();
+        leaf.roles = if *by_role { role() } else { Vec::new() };
+        leaf.at_least = at_least.iter().map(|asked| ("lead".to_owned(), (*asked).min(leads))).collect();
     }
-    rule.veto = veto.map(|quorum| VetoRule { roles: Vec::new(), quorum, expiry_ms: 1_000_000 });
+    leaf.veto = veto.map(|quorum| VetoRule { roles: Vec::new(), quorum, expiry_ms: 1_000_000 });
     members.check().unwrap();
     World::with(members, to)
 }
