@@ -4,6 +4,8 @@
 //! Whoever may write the operator's repository or the journal's directory can destroy them; what they
 //! cannot do is have lambda-os apply, in that repository, what nobody approved.
 
+#![expect(clippy::disallowed_methods, reason = "tests run real programs, as whoever attacks does")]
+
 #[path = "support/mod.rs"]
 mod support;
 
@@ -58,7 +60,7 @@ impl World {
         world.ok(&["init", "--trust", &alice.to_string_lossy(), "--as", "alice"]);
         world.ok(&["run", "--once"]);
         let list: Value = serde_json::from_str(&world.ok(&["proposal", "list", "--json"])).expect("JSON");
-        world.id = list["proposals"][0]["id"].as_str().expect("a proposal").to_owned();
+        list["proposals"][0]["id"].as_str().expect("a proposal").clone_into(&mut world.id);
         world.head = git(world.path(), ["rev-parse", "HEAD"]);
         world
     }
@@ -362,7 +364,7 @@ fn no_message_in_the_inbox_does() {
         ("certificate.ballot", certificate.as_slice()),
         ("certificate.json", certificate.as_slice()),
         ("approved", b"approved\n"),
-        ("huge.ballot", &[b'a'; 1 << 20]),
+        ("huge.ballot", &vec![b'a'; 1 << 20]),
     ] {
         std::fs::write(inbox.join(name), content).expect("dropped");
         assert_eq!(world.still_stands(name, &[], &[]), 6, "{name}");
@@ -372,6 +374,7 @@ fn no_message_in_the_inbox_does() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one of each")]
 fn no_forged_entry_does() {
     type Forge = fn(&World, &mut JournalWriter<'_>, &Forged);
     struct Forged {

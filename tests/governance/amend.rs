@@ -56,10 +56,10 @@ impl World {
         world.init(&args);
         (world, keys)
     }
+}
 
-    fn public_line(&self, key: &str) -> String {
-        std::fs::read_to_string(public(key)).expect("a key").trim().to_owned()
-    }
+fn public_line(key: &str) -> String {
+    std::fs::read_to_string(public(key)).expect("a key").trim().to_owned()
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_policy_is_changed_by_a_proposal_that_the_old_one_judges() {
 fn those_who_decide_and_those_who_shall_must_both_agree() {
     let (world, keys) = World::founded(&["ann"]);
     let ben = world.ed25519("ben");
-    let line = world.public_line(&ben);
+    let line = public_line(&ben);
     let id = world.amended(
         "members",
         &[
@@ -236,7 +236,7 @@ fn a_document_that_somebody_wrote_into_the_journal_is_not_believed() {
         let bytes = lambda_os::ports::Journal::load(&journal, &now).expect("read").expect("there");
         let ours = Members::from_canonical(&bytes).expect("a document");
         let mut theirs = Members { v: 2, epoch: 2, previous: Some(now), ..ours };
-        theirs.principals[0].keys = vec![world.public_line(&eve).parse().expect("a key")];
+        theirs.principals[0].keys = vec![public_line(&eve).parse().expect("a key")];
         let bytes = theirs.to_canonical().expect("canonical");
         let members = lambda_os::ports::Journal::store(&mut journal, &bytes).expect("stored");
         let event = Event::MembersTrusted { members, epoch: 2, enacts: None, certificate: None };

@@ -18,8 +18,8 @@ fn a_key_that_is_made_is_one_that_ssh_keygen_reads_and_is_never_overwritten() {
     // No workspace state is needed.
     let made = world.ok(&["key", "generate", "--out", &out, "--comment", "ann at home", "--json"]).json();
     assert_eq!(made["fingerprint"].as_str(), Some(fingerprint(&world, &out).as_str()));
-    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&out).expect("a key"));
-    assert_eq!(mode & 0o777, 0o600);
+    let rights = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&out).expect("a key"));
+    assert_eq!(rights & 0o777, 0o600);
     assert!(std::fs::read_to_string(public(&out)).expect("its public half").ends_with(" ann at home\n"));
     assert!(!world.state().exists());
     world.run(&["key", "generate", "--out", &out]).failed(1, "is there already");

@@ -49,8 +49,8 @@ fn three_operators_agree_while_a_fourth_lies() {
     let withdrawn = mal.proposal_of(&other);
     let replayed = mal.signed(&mal.ballot(&withdrawn, &[]));
     let on_ann = ann.signed(&ann.ballot(&ann.proposal_of(&other), &["--choice", "reject"]));
-    let cast = ann.entries("ballot.cast").remove(0);
-    let again = std::fs::read(ann.object(cast["body"]["ballot"].as_str().expect("an identity")));
+    let voted = ann.entries("ballot.cast").remove(0);
+    let again = std::fs::read(ann.object(voted["body"]["ballot"].as_str().expect("an identity")));
     let again = again.expect("it is stored");
     let mut lies: Vec<_> =
         [&forged, &elsewhere, &old, &replayed, &again].map(|message| named(message)).into();
@@ -97,9 +97,9 @@ fn three_operators_agree_while_a_fourth_lies() {
     }
     // Both words of the one who said two things are kept by everybody who could know.
     for operator in [&ann, &bob, &cat] {
-        let cast = operator.entries("ballot.cast");
+        let voted = operator.entries("ballot.cast");
         let kept: BTreeSet<&str> =
-            cast.iter().map(|entry| entry["body"]["ballot"].as_str().expect("an identity")).collect();
+            voted.iter().map(|entry| entry["body"]["ballot"].as_str().expect("an identity")).collect();
         for message in [&yes, &no] {
             let cid = lambda_os::domain::id::Cid::of(message).to_string();
             assert!(kept.contains(cid.as_str()), "{} does not have it", operator.name);
