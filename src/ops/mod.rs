@@ -18,6 +18,8 @@ pub mod doctor;
 
 pub mod enact;
 
+mod fan;
+
 pub mod govern;
 
 pub mod heal;

@@ -293,3 +293,42 @@ fn a_document_travels_as_a_file_with_its_ballots() {
     std::fs::write(&packet, text.replace(&content, &"A".repeat(40))).expect("a packet");
     elsewhere(&["proposal", "import", &packet]).failed(2, "its contents are not those");
 }
+
+#[test]
+fn on_gated_the_daemon_puts_a_certified_document_in_force() {
+    let (world, keys) = World::founded(&["ann"]);
+    let cycle = || {
+        let config = world.home().join("gated.toml");
+        let text = "[workspace]\nallow_local_urls = true\n[autonomy]\nrung = 'gated'\n";
+        std::fs::write(&config, text).expect("a configuration");
+        let mut command = crate::support::lambda_os(world.home());
+        command.arg("-C").arg(world.workspace.path()).arg("--state-dir").arg(world.state());
+        let output = command.arg("--config").arg(&config).args(["run", "--once", "--json"]).output();
+        crate::world::ran(&output.expect("it runs")).json()
+    };
+    // As long as the policy in force does not allow it, a person does it.
+    let first = world.amended("policy", &[("max_open_proposals = 100", "max_open_proposals = 99")]);
+    let raised = "[rungs]\npolicy = \"gated\"\n";
+    assert_eq!(world.approve(&first, &keys[0]).exit, 0);
+    assert_eq!(cycle()["enactments"], Value::Null);
+    world.ok(&["proposal", "apply", &first]);
+    let text = world.document("policy") + "\n" + raised;
+    let file = world.home().join("raised.toml");
+    std::fs::write(&file, text).expect("a file");
+    let second = world.ok(&["policy", "propose", &file.to_string_lossy(), "--json"]).json();
+    let second = second["proposal"].as_str().expect("an id").to_owned();
+    assert_eq!(world.approve(&second, &keys[0]).exit, 0);
+    // The policy that is in force judges its own successor.
+    assert_eq!(cycle()["enactments"], Value::Null);
+    world.ok(&["proposal", "apply", &second]);
+    let third = world.amended("policy", &[("max_open_proposals = 99", "max_open_proposals = 98")]);
+    cycle();
+    assert_eq!(world.state_of(&third), "open", "nobody approved it");
+    assert_eq!(world.approve(&third, &keys[0]).exit, 0);
+    let report = cycle();
+    assert_eq!(report["enactments"][0]["id"], third.as_str(), "{}", report["enactments"]);
+    assert_eq!(report["enactments"][0]["waits"], Value::Null);
+    assert_eq!(world.state_of(&third), "enacted");
+    assert!(world.document("policy").contains("max_open_proposals = 98"));
+    world.audited();
+}

@@ -9,7 +9,8 @@
 //!
 //! On `gated` a certificate is enacted when its delay is over. On `bounded` also what the policy's
 //! bounds let be done without a ballot; a word of anybody against it leaves it to people. What cannot
-//! be verified now waits, whatever was known before.
+//! be verified now waits, whatever was known before. A document is put in force the same way, verified
+//! by nothing; after it the rest waits for the next cycle, which reads the new rules.
 
 mod before;
 mod bounds;
@@ -93,6 +94,11 @@ pub fn enact(
         let Some(rung) = rung else { continue };
         let mut one = One { world, state, rules: &rules, discovery, id };
         rows.extend(one.enact(rung)?);
+        let others = (state.members.map(|members| members.document), state.policy);
+        if others != (Some(rules.members_cid), Some(rules.policy_cid)) {
+            // The rest was read by rules that are not in force any more: the next cycle goes on.
+            break;
+        }
     }
     rows.sort_by_key(|row| row.id);
     Ok(rows)
@@ -105,13 +111,9 @@ pub fn summary(rows: &[Enactment]) -> String {
     format!("{done} enacted, {} may be and wait", rows.len() - done)
 }
 
-/// Pins are moved here; files and documents, whoever asked for them, are a person's to put in force.
+/// What was certified is enacted whatever it is for. What to heal is healing's own.
 fn is_enacted_here(record: &ProposalRecord) -> bool {
-    record.stage == Stage::Open
-        && matches!(
-            record.purpose,
-            Purpose::Upgrade | Purpose::Realign | Purpose::Rollback | Purpose::Combined
-        )
+    record.stage == Stage::Open && record.purpose != Purpose::Heal
 }
 
 /// Both clocks now, against the journal's.
@@ -151,7 +153,9 @@ impl One<'_, '_> {
         if !tally.is_enactable() {
             return Ok(Err("it is approved, and its delay or what holds it up is not over".to_owned()));
         }
-        if let Err(why) = self.verified_now()? {
+        let amends = self.state.proposals.get(&self.id).is_some_and(|it| it.purpose == Purpose::Amend);
+        // A document changes nothing that could be built or loaded.
+        if !amends && let Err(why) = self.verified_now()? {
             return Ok(Err(why));
         }
         self.begin(Right::Ballots)?;

@@ -39,6 +39,7 @@ use crate::domain::plan::PinMove;
 use crate::domain::policy::{POLICY_VERSION, Policy};
 use crate::domain::proposal::{Proposal, ProposalRecord, Purpose};
 use crate::domain::state::State;
+use crate::ops::fan::fan;
 use crate::ops::policy;
 use crate::ports::{Clock, FailureKind, Governor, Journal, PortError, PortResult, Stored};
 
@@ -321,12 +322,12 @@ fn consult(
 
 /// The stored messages, each verified.
 fn received(journal: &(impl Stored + ?Sized), messages: &[Cid]) -> PortResult<Vec<Received>> {
-    let one = |message: &Cid| {
-        let bytes = stored(journal, message, "a ballot")?;
-        let verified = SignedBallot::from_message(&bytes).and_then(|signed| signed.verify());
-        Ok(Received { message: *message, verified: verified.map_err(|error| error.to_string()) })
-    };
-    messages.iter().map(one).collect()
+    let load = |message: &Cid| Ok((*message, stored(journal, message, "a ballot")?));
+    let stored = messages.iter().map(load).collect::<PortResult<Vec<(Cid, Vec<u8>)>>>()?;
+    Ok(fan(&stored, |(message, bytes)| {
+        let verified = SignedBallot::from_message(bytes).and_then(|signed| signed.verify());
+        Received { message: *message, verified: verified.map_err(|error| error.to_string()) }
+    }))
 }
 
 fn stored(journal: &(impl Stored + ?Sized), cid: &Cid, what: &str) -> PortResult<Vec<u8>> {

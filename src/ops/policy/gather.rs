@@ -23,6 +23,7 @@ use crate::domain::policy::rules::{Asks, Rules};
 use crate::domain::state::State;
 use crate::domain::text;
 use crate::domain::upgrade::{Relation, Upgrade};
+use crate::ops::fan::fan;
 use crate::ops::order::DEP_GRAPH;
 use crate::ops::recover::said;
 use crate::ports::{PortResult, Sources};
@@ -151,8 +152,10 @@ pub(super) fn gather(
     let known: BTreeMap<&ModuleName, &Upgrade> = site.upgrades.iter().map(|row| (&row.name, row)).collect();
     let none = BTreeSet::new();
     let paths = subject.change.map_or(&none, |change| &change.facts.paths);
-    let kept = site.modules.iter().filter(|module| asks == Asks::Tree || is_judged(module));
-    let modules = kept.map(|module| {
+    let kept: Vec<&Module> =
+        site.modules.iter().filter(|module| asks == Asks::Tree || is_judged(module)).collect();
+    let modules = fan(&kept, |module| {
+        let module = *module;
         let name = &module.name;
         let judged = is_judged(module);
         let revision = gitlinks.get(name).copied();
@@ -190,7 +193,6 @@ pub(super) fn gather(
             floor: look.floor(rules, revision.filter(|_| judged && asks == Asks::Tree)),
         }
     });
-    let modules = modules.collect();
     let (applied, moves) = state.seen.applied_within_a_day(now.checked_ms);
     Facts {
         change: subject.change.map(|change| change.facts.clone()),
