@@ -25,6 +25,7 @@ use super::program::Decision;
 use super::signature;
 use super::tally::{Question, Received, Tally, TallyState, tally};
 use super::time::Times;
+use super::transition;
 use crate::domain::canonical::{self, CanonicalError};
 use crate::domain::change::{DELTA_VERSION, Delta, DocumentKind};
 use crate::domain::id::{ChangeId, Cid, ObjectId, ProposalId};
@@ -258,12 +259,9 @@ fn succeeds(certificate: &Certificate) -> Result<bool, CertificateError> {
         (None, None) => true,
         (Some(document), Some(next)) => {
             next.check()?;
-            let members = &certificate.members;
-            let (old, new) = (members.cid()?, next.cid()?);
+            let (old, new) = (certificate.members.cid()?, next.cid()?);
             (document.old, document.new) == (old, new)
-                && next.previous == Some(old)
-                && Some(next.epoch) == members.epoch.checked_add(1)
-                && next.workspace == members.workspace
+                && transition::follows(&certificate.members, old, next).is_ok()
         }
         _ => false,
     })

@@ -18,7 +18,7 @@ use crate::ops::govern;
 use crate::ops::policy;
 use crate::ports::{FailureKind, Journal, PortError, PortResult, Stored};
 
-use super::{One, now};
+use super::One;
 
 /// What one application within bounds rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl One<'_, '_> {
         if let Some(held) = record.pins.iter().find(|pin| self.state.holds.contains_key(&pin.module)) {
             return Ok(Err(format!("{} is held", held.module)));
         }
-        let times = now(self.state, self.world.clock);
+        let times = policy::now(self.state, self.world.clock);
         let pins =
             record.pins.iter().map(|pin| self.pin(pin, times.checked_ms)).collect::<PortResult<Vec<_>>>()?;
         let enacted_today = ladder::of_the_day(&self.state.enacted, times.checked_ms);

@@ -18,7 +18,6 @@ mod bounds;
 use crate::domain::event::Event;
 use crate::domain::governance::ballot::Choice;
 use crate::domain::governance::tally::{Tally, TallyState};
-use crate::domain::governance::time::{Reading, Times};
 use crate::domain::heal::Rung;
 use crate::domain::id::{ObjectId, ProposalId};
 use crate::domain::ladder::{Ladder, Right};
@@ -114,12 +113,6 @@ pub fn summary(rows: &[Enactment]) -> String {
 /// What was certified is enacted whatever it is for. What to heal is healing's own.
 fn is_enacted_here(record: &ProposalRecord) -> bool {
     record.stage == Stage::Open && record.purpose != Purpose::Heal
-}
-
-/// Both clocks now, against the journal's.
-fn now(state: &State, clock: &dyn Clock) -> Times {
-    let boot = clock.boot();
-    state.time.at(Reading { wall_ms: clock.wall_ms(), boot: &boot, mono_ms: clock.mono_ms() })
 }
 
 /// One proposal on its way.

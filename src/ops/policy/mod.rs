@@ -19,13 +19,14 @@ mod floor;
 mod gather;
 mod judged;
 
+pub use super::govern::now;
 pub use aim::aim;
 pub use floor::above_the_floors;
 pub use gather::{Grounds, first_seen};
 pub use judged::{Stage, Stood, denials, findings, gate, gate_document, look, look_at, narrowed, stage};
 
 use crate::domain::change::PathEdit;
-use crate::domain::governance::time::{Reading, Times};
+use crate::domain::governance::time::Times;
 use crate::domain::id::ObjectId;
 use crate::domain::module::Module;
 use crate::domain::policy::facts::{ChangeFacts, Command};
@@ -34,7 +35,7 @@ use crate::domain::policy::{Finding, Policy};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::state::State;
 use crate::domain::upgrade::Upgrade;
-use crate::ports::{Clock, PortResult, Sources, Superproject};
+use crate::ports::{PortResult, Sources, Superproject};
 
 /// Where facts are gathered.
 #[derive(Clone, Copy)]
@@ -51,13 +52,6 @@ pub struct Site<'a> {
     pub snapshot: Option<&'a Snapshot>,
     /// How its modules stood to their upstreams then; what is not in it is compared anew.
     pub upgrades: &'a [Upgrade],
-}
-
-/// This moment, as it counts for rules.
-#[must_use]
-pub fn now(state: &State, clock: &dyn Clock) -> Times {
-    let boot = clock.boot();
-    state.time.at(Reading { wall_ms: clock.wall_ms(), boot: &boot, mono_ms: clock.mono_ms() })
 }
 
 /// What is judged.
