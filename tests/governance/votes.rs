@@ -52,9 +52,7 @@ fn several_proposals_are_approved_as_one_with_one_signature() {
     parts.sort();
     assert_eq!(ballots[0]["combines"], serde_json::json!(parts));
     assert_eq!(ballots[0]["tally"]["state"], "approved");
-    for said in
-        ["move 2 modules together", " commit", "what depends on it", "verification:", "policy findings"]
-    {
+    for said in ["move 2 modules together", " commit", "what depends on it", "verification:", "policy:"] {
         assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
     }
     assert_eq!((world.entries("ballot.cast").len(), world.entries("proposal.made").len()), (1, made + 1));

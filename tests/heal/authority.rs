@@ -1,14 +1,11 @@
 //! Nothing is healed on the strength of a certificate that does not hold.
 
-use lambda_os::adapters::clock::SystemClock;
 use lambda_os::adapters::durable::RealDisk;
-use lambda_os::adapters::journal::JournalWriter;
-use lambda_os::domain::event::Event;
 use lambda_os::domain::heal::Reason;
 use lambda_os::domain::id::{ModuleName, ObjectId};
 use lambda_os::domain::policy::Policy;
 use lambda_os::domain::policy::rules::{Rules, SecurityFloor};
-use lambda_os::ports::{FailureKind, Journal as _};
+use lambda_os::ports::FailureKind;
 
 use crate::support::faulty::{Fault, Faulty};
 use crate::support::temp_dir;
@@ -113,8 +110,11 @@ fn adopt_floor(world: &World, name: &str, floor: ObjectId) {
     let rule = SecurityFloor { modules: [(ModuleName::new(name), floor)].into(), ..SecurityFloor::default() };
     let rules = Rules { security_floor: Some(rule), ..Rules::default() };
     let policy = Policy { rules, ..Policy::default() };
-    let mut journal = JournalWriter::open(&world.state_dir(), &SystemClock).expect("a journal");
-    let policy = journal.store(&policy.to_canonical().expect("canonical")).expect("stored");
-    let adopted = Event::PolicyAdopted { policy, enacts: None, certificate: None };
-    journal.append("policy", &adopted).expect("adopted");
+    let file = world.workspace.temp.path().join("policy.json");
+    std::fs::write(&file, policy.to_canonical().expect("canonical")).expect("written");
+    let made = world.ok(&["policy", "propose", &file.to_string_lossy(), "--json"]);
+    let made: serde_json::Value = serde_json::from_str(&made).expect("JSON");
+    let id = made["proposal"].as_str().expect("an identity");
+    world.ok(&["proposal", "approve", "--yes", id]);
+    world.ok(&["proposal", "apply", id]);
 }
