@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::syntax::{ReadError, Source, Value, parse_set};
+use super::syntax::{Lines, ReadError, Source, Value, parse_set};
 use crate::domain::text;
 
 /// A parsed map.
@@ -34,7 +34,8 @@ impl DepGraph {
     /// # Errors
     /// With what is not of either schema, and where.
     pub fn parse(bytes: &[u8]) -> Result<Self, ReadError> {
-        let (source, map) = parse_set(bytes)?;
+        let lines = Lines::of(bytes);
+        let (source, map) = parse_set(&lines)?;
         if let Some(at) = map.dynamic() {
             return Err(source.error(at, "an entry with a computed name is not read"));
         }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::reference::{Attr, Attrs, FlakeRef, is_flake_id};
-use super::syntax::{At, ReadError, Set, Source, Value, parse_set};
+use super::syntax::{At, Lines, ReadError, Set, Source, Value, parse_set};
 use crate::domain::text;
 
 /// What a `flake.nix` declares.
@@ -42,7 +42,8 @@ pub struct InputSpec {
 /// # Errors
 /// With what Nix would refuse, and where.
 pub fn read(bytes: &[u8]) -> Result<FlakeNix, ReadError> {
-    let (source, flake) = parse_set(bytes)?;
+    let lines = Lines::of(bytes);
+    let (source, flake) = parse_set(&lines)?;
     if let Some(at) = flake.dynamic() {
         return Err(source.error(at, "an attribute with a computed name is not read"));
     }

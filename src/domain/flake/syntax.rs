@@ -53,9 +53,24 @@ impl At {
     }
 }
 
+/// Where the lines of a file end, looked for once: every input asks for its place.
+#[derive(Debug)]
+pub(super) struct Lines<'a> {
+    bytes: &'a [u8],
+    /// The offset of each newline, ascending.
+    ends: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+        Self { bytes, ends }
+    }
+}
+
 /// The text of a file, for positions.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Source<'a>(&'a [u8]);
+pub(super) struct Source<'a>(&'a Lines<'a>);
 
 impl Source<'_> {
     pub(super) fn error(self, at: At, reason: impl fmt::Display) -> ReadError {
@@ -64,16 +79,12 @@ impl Source<'_> {
     }
 
     /// Line and column, from 1.
-    #[expect(
-        clippy::naive_bytecount,
-        reason = "the compiler vectorises it, which is enough for a line number"
-    )]
     pub(super) fn position(self, at: At) -> (usize, usize) {
-        let before = &self.0[..at.0.min(self.0.len())];
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        // Counted and not split: every input asks once, and this form runs many bytes at a time.
-        let newlines = before.iter().filter(|byte| **byte == b'\n').count();
-        (newlines + 1, before.len() - line_start + 1)
+        let Lines { bytes, ends } = self.0;
+        let at = at.0.min(bytes.len());
+        let before = ends.partition_point(|end| *end < at);
+        let start = before.checked_sub(1).map_or(0, |last| ends[last] + 1);
+        (before + 1, at - start + 1)
     }
 }
 
@@ -138,8 +149,8 @@ enum Definition {
 }
 
 /// Parse a whole file whose value is an attribute set.
-pub(super) fn parse_set(bytes: &[u8]) -> Result<(Source<'_>, Set), ReadError> {
-    let source = Source(bytes);
+pub(super) fn parse_set<'a>(lines: &'a Lines<'a>) -> Result<(Source<'a>, Set), ReadError> {
+    let (source, bytes) = (Source(lines), lines.bytes);
     if bytes.len() > MAX_BYTES {
         return Err(source
             .error(At(0), format_args!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len())));
