@@ -181,8 +181,10 @@ pub fn next_members(written: &str, in_force: &Members) -> Result<Members, Docume
 pub fn policy(written: &str) -> Result<Policy, DocumentError> {
     let mut value = read(written)?;
     keep_fitting(&mut value, "v", POLICY_VERSION.into(), |v| v <= u64::from(POLICY_VERSION));
-    let bytes = canonical::to_canonical(&value)?;
-    Ok(Policy::from_canonical(&bytes)?)
+    // As a person writes it: what is left out of a rule has its default, and lists need not be sorted.
+    let policy = Policy::from_value(value)?;
+    // Its one form is what is signed, and it is read back as the same.
+    Ok(Policy::from_canonical(&policy.to_canonical()?)?)
 }
 
 /// Set what numbers a document, unless something stands there that must be refused later.
@@ -369,6 +371,10 @@ mod tests {
         assert_eq!(policy(&shown), Ok(Policy::default()));
         let json = String::from_utf8(Policy::default().to_canonical().unwrap()).unwrap();
         assert_eq!(policy(&json), Ok(Policy::default()));
+        let with_a_rule = policy(&format!("{shown}\n[rules.minimum-age]\nhours = 24\n")).unwrap();
+        assert_eq!(with_a_rule.rules.minimum_age.as_ref().map(|rule| rule.hours), Some(24));
+        let sources = "[rules.allowed-sources]\norganisations = [\"github.com/b\", \"github.com/a\"]\n";
+        assert!(policy(&format!("{shown}\n{sources}")).is_ok());
         let wrong = policy(&shown.replace("proposal_days", "proposal_dys")).unwrap_err();
         assert!(wrong.to_string().contains("proposal_d"), "{wrong}");
     }

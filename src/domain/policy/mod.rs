@@ -149,7 +149,11 @@ impl Policy {
         toml::to_string_pretty(self).map_err(|error| CanonicalError::Custom(error.to_string()))
     }
 
-    fn from_value(value: serde_json::Value) -> Result<Self, PolicyError> {
+    /// The policy that this value says; keys that are left out have their default.
+    ///
+    /// # Errors
+    /// As [`Self::from_text`].
+    pub(in crate::domain) fn from_value(value: serde_json::Value) -> Result<Self, PolicyError> {
         let policy: Self =
             serde_json::from_value(value).map_err(|error| PolicyError::Shape(slip(&error.to_string())))?;
         policy.check()?;
