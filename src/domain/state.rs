@@ -297,6 +297,8 @@ impl State {
             Event::EnactStarted { right: Right::Bounds, proposal } => {
                 let checked_ms = self.time.checked_ms();
                 self.enacted.retain(|one| checked_ms.saturating_sub(one.checked_ms) < DAY_MS);
+                // However often it was begun, it is one.
+                self.enacted.retain(|one| one.proposal != *proposal);
                 self.enacted.push(EnactedWithinBounds { proposal: *proposal, checked_ms });
             }
             // The caller gives only these, and nothing counts what was decided by ballots.

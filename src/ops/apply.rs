@@ -144,6 +144,8 @@ pub fn apply(world: &mut World<'_>, state: &State, id: ProposalId, mode: Mode) -
         state.take(&entry);
     }
     permitted(world, &mut state, &case, &derived, &modules)?;
+    // What others said meanwhile counts, too.
+    let state = recover::proven(&*world.journal, &state)?;
     let warrant = authority::certify(world.journal, &state, world.authority, id, world.clock)?;
     if warrant.change != derived.change || warrant.proposal != id {
         return Err(PortError::failed(format!("the certificate of {} is for another change", id.short()))

@@ -14,7 +14,7 @@ use crate::domain::graph::Graph;
 use crate::domain::id::{Cid, ModuleName, ObjectId, ProposalId};
 use crate::domain::module::Module;
 use crate::domain::packet::{Packet, version_of};
-use crate::domain::proposal::Stage;
+use crate::domain::proposal::{Purpose, Stage};
 use crate::domain::state::State;
 use crate::domain::text;
 use crate::ops::amend;
@@ -218,7 +218,7 @@ fn import_as(
     let made = Event::ProposalMade {
         proposal: id,
         change: derived.change,
-        purpose: packet.purpose,
+        purpose: believed(packet.purpose),
         track: proposal.track,
         pins: derived.pins,
         base: place.head,
@@ -235,6 +235,17 @@ fn import_as(
     }
     journal.append_all(&events)?;
     Ok(Imported { id, is_new: true, ballots: packet.ballots })
+}
+
+/// What a proposal from elsewhere is for, as far as that is believed: nobody signs it, and rules let pass
+/// what goes back. What is said to go back is as what people put together: no rule makes way for it.
+fn believed(purpose: Purpose) -> Purpose {
+    match purpose {
+        Purpose::Rollback | Purpose::Heal => Purpose::Combined,
+        Purpose::Upgrade | Purpose::Realign | Purpose::Combined | Purpose::Command | Purpose::Amend => {
+            purpose
+        }
+    }
 }
 
 fn no_form(error: CanonicalError) -> PortError {

@@ -81,6 +81,11 @@ pub(in crate::ops) fn enact(
     if warrant.proposal != id || warrant.change != derived.change {
         return Err(wrong("it is for another change".to_owned()));
     }
+    if let Some(reason) = world.journal.stopped() {
+        return Err(failed(format!("everything is held: {}", crate::domain::text::inert(&reason)))
+            .kind(FailureKind::Refused)
+            .hint("lambda-os unhold --all lets go"));
+    }
     let certificate = warrant.certificate;
     succession::prove(&*world.journal, &change, &certificate, rules.members_cid, rules.policy_cid)?
         .map_err(wrong)?;

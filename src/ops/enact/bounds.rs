@@ -188,5 +188,8 @@ fn journalled(state: &State, id: ProposalId, held: &BoundedCertificate) -> Resul
     if let Some(claim) = unknown {
         return not(&format!("{} is not known to be strongly healthy with it", claim.module));
     }
+    if let Some(held) = record.pins.iter().find(|pin| state.holds.contains_key(&pin.module)) {
+        return not(&format!("{} is held", held.module));
+    }
     left_to_people(record).map_or(Ok(()), |why| not(&why))
 }

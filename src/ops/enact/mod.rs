@@ -22,6 +22,7 @@ use crate::domain::heal::Rung;
 use crate::domain::id::{ObjectId, ProposalId};
 use crate::domain::ladder::{Ladder, Right};
 use crate::domain::module::Discovery;
+use crate::domain::policy::bounds::Extent;
 use crate::domain::policy::facts::Command;
 use crate::domain::proposal::{ProposalRecord, Purpose, Stage};
 use crate::domain::report::Enactment;
@@ -31,7 +32,7 @@ use crate::ops::apply::{self, Applied, Mode, World};
 use crate::ops::authority::Authority;
 use crate::ops::govern::{self, Rules};
 use crate::ops::recorder::Recorder;
-use crate::ops::recover::said;
+use crate::ops::recover::{self, said};
 use crate::ops::verify::Runners;
 use crate::ports::{
     Clock, FailureKind, Governor, Journal, PortError, PortResult, Repository, Sources, Superproject,
@@ -131,7 +132,7 @@ impl One<'_, '_> {
         let Some(right) = right(&tally, rung) else { return Ok(None) };
         let done = match right {
             Right::Ballots => self.by_ballots(&tally)?,
-            Right::Bounds => self.within_bounds()?,
+            Right::Bounds => self.within_bounds(rung)?,
         };
         let id = self.id;
         Ok(Some(match done {
@@ -156,7 +157,7 @@ impl One<'_, '_> {
         self.apply_by(Authority::Ballots(governor))
     }
 
-    fn within_bounds(&mut self) -> PortResult<Result<Option<ObjectId>, String>> {
+    fn within_bounds(&mut self, rung: Rung) -> PortResult<Result<Option<ObjectId>, String>> {
         let extent = match self.extent()? {
             Ok(extent) => extent,
             Err(why) => return Ok(Err(why)),
@@ -164,6 +165,17 @@ impl One<'_, '_> {
         let claims = match self.verified_now()? {
             Ok(Some(claims)) => claims,
             Ok(None) => return Ok(Err("nothing verifies it, and bounds ask for strong evidence".to_owned())),
+            Err(why) => return Ok(Err(why)),
+        };
+        // Verifying takes long, and people speak meanwhile.
+        *self.state = recover::proven(&*self.world.journal, self.state)?;
+        let tally =
+            govern::decide(&*self.world.journal, self.state, self.world.governor, self.id, self.world.clock)?;
+        if right(&tally, rung) != Some(Right::Bounds) {
+            return Ok(Err("somebody spoke about it meanwhile, or something holds it up".to_owned()));
+        }
+        let extent = match self.extent()? {
+            Ok(now) => Extent { enacted_today: now.enacted_today.max(extent.enacted_today), ..now },
             Err(why) => return Ok(Err(why)),
         };
         // Before it counts for the day: what is counted is what came before.

@@ -78,6 +78,10 @@ fn proves(rules: &Rules, case: &Case, held: &Certificate) -> Result<Proven, Stri
     if held.policy != rules.policy_cid || held.allow_unverified != rules.policy.allow_unverified {
         return Err("another policy is in force".to_owned());
     }
+    let rule = rules.members.tracks.get(&case.proposal.track);
+    if rule.is_some_and(|rule| rule.strict_base) && held.base != case.record.base {
+        return Err("it was counted on another base, and the track is strict about it".to_owned());
+    }
     Ok(proven)
 }
 

@@ -33,8 +33,8 @@ use crate::domain::governance::ballot::SignedBallot;
 use crate::domain::governance::certificate::{self, Approval, Certificate};
 use crate::domain::governance::heard::MAX_SPONSORED;
 use crate::domain::governance::signature;
-use crate::domain::governance::tally::TallyState;
-use crate::domain::id::ProposalId;
+use crate::domain::governance::tally::{Counted, Tally, TallyState, Uncounted};
+use crate::domain::id::{Cid, ProposalId};
 use crate::domain::proposal::{Closure, Stage};
 use crate::domain::state::State;
 use crate::domain::text;
@@ -70,6 +70,24 @@ pub struct Merged {
     pub unfit: Vec<String>,
     /// What else is to be said, each a sentence.
     pub said: Vec<String>,
+}
+
+/// Whether each approval that a certificate counts also counts here, or would but for another word of
+/// the same voter with the same number.
+fn rests_on_what_stands(theirs: &Tally, ours: &Tally) -> bool {
+    let all = |tally: &Tally| -> Vec<Counted> {
+        let successors = tally.successor.iter().flat_map(|it| &it.counted);
+        tally.counted.iter().chain(successors).filter(|one| one.is_approval()).cloned().collect()
+    };
+    let counts = all(ours);
+    let ignored = ours.ignored.iter();
+    let equivocal: Vec<Cid> =
+        ignored.filter(|one| matches!(one.why, Uncounted::Conflict { .. })).map(|one| one.message).collect();
+    all(theirs).iter().all(|one| {
+        let same =
+            |it: &Counted| (&it.voter, &it.through, it.message) == (&one.voter, &one.through, one.message);
+        counts.iter().any(same) || (one.through.is_none() && equivocal.contains(&one.message))
+    })
 }
 
 /// Take in what was sifted. `ground` is needed where [`Sifted::brings_proposals`] says so; without
@@ -261,6 +279,18 @@ fn adopt(
     // What our own ballots decide we certify ourselves; what narrows here narrows this too.
     let tally = decide(journal, state, governor, id, clock)?;
     if tally.state == TallyState::Approved || tally.unanswered.is_some() || !tally.narrowed.is_empty() {
+        return Ok(());
+    }
+    // Its ballots were taken in like all others. One that somebody took back, that a revoked key made, that
+    // stands against another target, or that a delegate gave for one who spoke brings nothing back here;
+    // what is left is somebody who said two things at once, and whoever saw one of them decided.
+    if let Ok(proven) = certificate::verify(&now, &rules.members_cid)
+        && !rests_on_what_stands(&proven.tally, &tally)
+    {
+        let short = id.short();
+        merged.said.push(format!(
+            "{source} shows a certificate of {short} that rests on ballots which do not count here"
+        ));
         return Ok(());
     }
     let bytes = held.to_canonical().map_err(|error| {
