@@ -206,3 +206,40 @@ fn a_directory_serves_as_well_as_a_repository() {
     // What bob brings from a proposal that only he has made comes with his word, not before.
     assert_eq!(bob.proposal_of(&module), id);
 }
+
+#[test]
+fn a_certificate_brings_back_no_revoked_key_and_no_word_that_was_taken_back() {
+    let nothing = |operator: &Operator, id: &str| {
+        let came = operator.sync();
+        assert_eq!(came["certified"].as_array().map(Vec::len), Some(0), "{came}");
+        assert_eq!(operator.counted(id).0, "pending");
+        assert!(operator.entries("proposal.certified").is_empty());
+    };
+    let world = World::new(Shared::Repository);
+    let [ann, bob, cat] = world.operators(["ann", "bob", "cat"]);
+    let proposals = ann.proposals();
+    let id = ann.proposal_of(&proposals[0].2);
+    ann.approve(&id);
+    ann.sync();
+    bob.sync();
+    // Cat has both words of ann's; bob decides by the first alone.
+    ann.ok(&["proposal", "abstain", "--yes", &id, "--key", &ann.key]);
+    ann.sync();
+    nothing(&cat, &id);
+    bob.approve(&id);
+    assert_eq!(bob.counted(&id).0, "approved");
+    bob.sync();
+    nothing(&cat, &id);
+
+    let world = World::new(Shared::Repository);
+    let [ann, bob, cat] = world.operators(["ann", "bob", "cat"]);
+    let id = ann.proposal_of(&ann.proposals()[0].2);
+    ann.approve(&id);
+    ann.sync();
+    bob.sync();
+    bob.approve(&id);
+    bob.sync();
+    assert_eq!(bob.counted(&id).0, "approved");
+    cat.ok(&["key", "revoke", &format!("{}.pub", bob.key), "--reason", "the laptop is stolen"]);
+    nothing(&cat, &id);
+}
