@@ -6,7 +6,7 @@ use lambda_os::domain::event::Event;
 use lambda_os::domain::governance::ballot::{Choice, SignedBallot};
 use lambda_os::domain::governance::bounded::BoundedCertificate;
 use lambda_os::domain::governance::key::PublicKey;
-use lambda_os::domain::governance::members::workspace_id;
+use lambda_os::domain::governance::members::{TrackRule, workspace_id};
 use lambda_os::domain::governance::signature::{self, NAMESPACE};
 use lambda_os::domain::heal::Rung;
 use lambda_os::domain::id::ProposalId;
@@ -38,6 +38,11 @@ fn policy(rung: Rung, bounds: Option<Bounds>) -> Policy {
 
 /// A workspace of one operator, in which something is behind.
 fn world(policy: &Policy, delay_ms: i64) -> World {
+    world_where(policy, |rule| rule.delay_ms = delay_ms)
+}
+
+/// The same with these rules of every track.
+fn world_where(policy: &Policy, set: impl Fn(&mut TrackRule)) -> World {
     let mut world = World::new(8);
     world.rung = Rung::Bounded;
     let first = git(world.workspace.path(), ["rev-list", "--max-parents=0", "HEAD"]);
@@ -49,7 +54,7 @@ fn world(policy: &Policy, delay_ms: i64) -> World {
     )
     .expect("members");
     for rule in members.tracks.values_mut() {
-        rule.delay_ms = delay_ms;
+        set(rule);
     }
     world.journal(|journal| {
         let state = journal.state().clone();
@@ -220,6 +225,27 @@ fn what_was_approved_and_fails_now_is_not_enacted() {
     // Nothing that its key knows of changed: only running it again shows it.
     world.checker.always.insert(proposal.pins[0].module.clone());
     waits(&world, &head(&world), "is failed with it: it always does");
+}
+
+#[test]
+fn a_track_that_is_strict_about_its_base_takes_no_certificate_of_another() {
+    let world = world_where(&policy(Rung::Gated, None), |rule| rule.strict_base = true);
+    let (report, _) = world.cycle();
+    let id = report.findings.proposals[0].id;
+    vote(&world, id, Choice::Approve);
+    assert!(world.state().proposals[&id].certificate.is_some());
+    git(world.workspace.path(), ["commit", "-q", "--allow-empty", "-m", "somebody else's"]);
+    let before = head(&world);
+    let (report, _) = world.cycle();
+    assert_eq!(head(&world), before, "{:#?}", report.findings.enactments);
+    // Where the track is not strict the same is enacted.
+    let world = world_where(&policy(Rung::Gated, None), |_| {});
+    let (report, _) = world.cycle();
+    vote(&world, report.findings.proposals[0].id, Choice::Approve);
+    git(world.workspace.path(), ["commit", "-q", "--allow-empty", "-m", "somebody else's"]);
+    let before = head(&world);
+    world.cycle();
+    assert_ne!(head(&world), before);
 }
 
 #[test]
