@@ -251,3 +251,16 @@ fn believed(purpose: Purpose) -> Purpose {
 fn no_form(error: CanonicalError) -> PortError {
     PortError::failed("cannot write the proposal as canonical JSON").because(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_elsewhere_is_believed_to_go_back() {
+        for purpose in [Purpose::Rollback, Purpose::Heal] {
+            assert_eq!(believed(purpose), Purpose::Combined);
+        }
+        assert_eq!(believed(Purpose::Upgrade), Purpose::Upgrade);
+    }
+}
